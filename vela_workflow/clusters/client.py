@@ -110,7 +110,7 @@ class ClusterClient(Protocol):
         label_selector: str = "",
         metadata_only: bool = True,
     ) -> AsyncIterator[WatchEvent]:
-        """Events after ``resource_version``; ends when the server ends it, raises ``Gone`` when that version is too old."""
+        """Events after ``resource_version``; ends when the server ends it, raises ``Gone`` for a version that is too old."""
 
     async def close(self) -> None:
         """Close all connections."""
