@@ -1,0 +1,86 @@
+"""What the engine asks the driver to do.
+
+The engine never evaluates CUE and never calls anything. Where it needs one of those it hands out a task that carries
+everything needed, and is told the answer later. All tasks of one ``Pass.advance`` may run concurrently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from vela_workflow.engine import plan as plans
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The values that an expression of the user's may refer to (engine 3.6 and 5.2).
+
+    ``status`` maps names of steps (and aliases) to their status with the booleans ``failed``, ``succeeded``, …;
+    ``inputs`` maps the literal ``from`` to its value. ``scripts`` are inputs whose ``from`` is a CUE expression over
+    ``context`` and ``parameter``: the driver adds each to ``inputs`` as an expression.
+    """
+
+    status: JSON
+    inputs: JSON
+    context: JSON
+    parameter: JSON
+    scripts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateCondition:
+    """Evaluate the step's ``if``; answer with ``Pass.condition``."""
+
+    step: plans.StepPlan
+    id: str
+    expression: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateInput:
+    """Evaluate an input whose ``from`` is a CUE expression; answer with ``Pass.input``."""
+
+    step: plans.StepPlan
+    id: str
+    expression: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Make one attempt of a step (or look again at a waiting one); answer with ``Pass.finished``.
+
+    ``parameters`` are the properties with inputs put in. ``attempt`` counts from 1 and is part of the key of ``once``
+    operations; looking again at a waiting step is the same attempt. ``started`` is what the driver kept with
+    ``Pass.keep`` when the step began (decisions 23); ``None`` the first time. ``resumed`` are the fields of
+    ``#Suspend`` that may pass. At ``deadline`` the attempt is to be cut off.
+    """
+
+    step: plans.StepPlan
+    id: str
+    parameters: JSON
+    context: JSON
+    attempt: int
+    started: Any | None
+    resumed: tuple[str, ...]
+    deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectOutputs:
+    """Evaluate the outputs of a group over ``context`` and an empty ``parameter`` (engine 5.1).
+
+    Answer with ``Pass.finished``: ``Succeeded`` with the outputs, or ``Failed`` with reason ``Output``.
+    """
+
+    step: plans.StepPlan
+    id: str
+    context: JSON
+
+
+Task = EvaluateCondition | EvaluateInput | Execute | CollectOutputs
