@@ -75,7 +75,7 @@ def duration(written: str, *, where: str) -> timedelta:
     """A duration in Go's form plus ``d`` (decisions 12); raises ``Terminal`` that names the argument ``where``."""
     try:
         return durations.parse(written)
-    except ValueError as error:
+    except errors.Invalid as error:
         raise wrong(f"{where}: {error}") from error
 
 

@@ -1,0 +1,1 @@
+"""Helpers for templates: ``vela/util``. ``operations`` has the code, ``package`` the table."""
