@@ -1,0 +1,200 @@
+"""What all models have in common: reading hostile input, writing it back without loss, the types of small fields.
+
+A model is a view with names and types on an object of the API. It keeps what it does not know, so an object written by
+a newer or a different controller goes through unharmed, and ``to_object`` gives back exactly the fields that were
+there. ``parse`` is the way in: it collects every problem with its field path instead of stopping at the first. It is
+strict, as the API server is: a number is no string, and the Python name of a field is not accepted for its name in
+YAML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeVar
+
+import pydantic
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from vela_workflow import errors
+from vela_workflow.api import durations, json_tree
+
+PROBLEM_LIMIT: Final = 50
+"""Problems told in one error; a document with more of them is broken as a whole."""
+
+NULLABLE: Final[dict[str, Any]] = {"x-nullable": True}
+"""``json_schema_extra`` of a field where the API server keeps ``null`` (in others ``null`` means absent)."""
+
+
+class Model(pydantic.BaseModel):
+    """Base of all models: camelCase aliases, unknown fields kept, ``null`` in a field that has no null is absent."""
+
+    model_config = pydantic.ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="allow",
+        strict=True,
+        allow_inf_nan=False,
+        serialize_by_alias=True,
+        use_attribute_docstrings=False,
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        """Drop nulls where the field has no null, as the API server does."""
+        if not isinstance(data, dict) or None not in data.values():
+            return data
+        typed = {field.alias or name for name, field in cls.model_fields.items() if field.default is not None}
+        return {key: value for key, value in data.items() if value is not None or key not in typed}
+
+    def to_object(self) -> dict[str, Any]:
+        """The object as JSON has it, with the fields that were set and no others, unknown ones included."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class Resource(Model):
+    """Base of the models of whole objects."""
+
+    def to_object(self) -> dict[str, Any]:
+        """As ``Model.to_object``, always with ``apiVersion`` and ``kind``, which come first."""
+        head = self.model_dump(mode="json", by_alias=True, include={"api_version", "kind"})
+        return head | super().to_object()
+
+
+class ObjectMeta(Model):
+    """Standard metadata of an object."""
+
+    name: str = pydantic.Field(default="", description="Name, unique in the namespace for this kind.")
+    generate_name: str = pydantic.Field(default="", description="Start of a name that the API server completes.")
+    namespace: str = pydantic.Field(default="", description="Namespace of the object.")
+    labels: dict[str, str] = pydantic.Field(default_factory=dict, description="Words to select objects by.")
+    annotations: dict[str, str] = pydantic.Field(default_factory=dict, description="Other notes on the object.")
+    uid: str = pydantic.Field(default="", description="Identity of the object; another one of the same name differs.")
+    resource_version: str = pydantic.Field(default="", description="Changes with every write of the object.")
+    generation: int = pydantic.Field(default=0, description="Counts the changes of what is wanted.")
+    creation_timestamp: Timestamp | None = pydantic.Field(default=None, description="When the object was created.")
+    deletion_timestamp: Timestamp | None = pydantic.Field(default=None, description="When deletion was asked for.")
+
+
+def _read_time(value: Any) -> Any:
+    """Take RFC 3339 text only: pydantic would take numbers too."""
+    if isinstance(value, str | datetime):
+        return value
+    raise ValueError('must be a time such as "2026-11-22T02:28:02Z"')
+
+
+def _write_time(value: datetime) -> str:
+    """RFC 3339 in UTC; a fraction of a second only where there is one, as the API server writes it."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+Timestamp = Annotated[
+    pydantic.AwareDatetime,
+    pydantic.Strict(False),
+    pydantic.BeforeValidator(_read_time),
+    pydantic.PlainSerializer(_write_time, when_used="json"),
+]
+"""A point in time; text in RFC 3339 with a time zone."""
+
+
+def _check_duration(value: Any) -> Any:
+    """Refuse what is no duration, in the words of ``durations``, which for a number are that the unit is missing."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and value:
+        try:
+            durations.parse(value)
+        except errors.Invalid as error:
+            raise ValueError(str(error)) from error
+    return value
+
+
+Duration = Annotated[str, pydantic.BeforeValidator(_check_duration)]
+"""Text that ``durations.parse`` can read, or empty, which is the same as absent."""
+
+FreeForm = dict[str, Any]
+"""An object whose fields somebody else decides, such as a template."""
+
+M = TypeVar("M", bound=Model)
+
+
+def parse(model: type[M], obj: object) -> M:
+    """Read an object that somebody wrote.
+
+    ``obj`` is a JSON object as ``json`` or YAML give it. Raises ``errors.Invalid`` with all problems (at most
+    ``PROBLEM_LIMIT``), each with its field path, in the order of the document where they are not JSON, then in the
+    order of the model.
+    """
+    plain = dict(obj) if isinstance(obj, Mapping) else obj
+    problems = []
+    for problem in json_tree.check(plain):
+        problems.append(problem)
+        if len(problems) > PROBLEM_LIMIT:
+            break
+    parsed = None
+    try:
+        parsed = model.model_validate(plain, by_alias=True, by_name=False)
+    except pydantic.ValidationError as error:
+        known = {problem.path for problem in problems}
+        # Keys that are not strings have been told above, in better words.
+        details = [detail for detail in error.errors(include_url=False) if detail["type"] != "invalid_key"]
+        problems += [found for found in map(_problem, details) if found.path not in known]
+    if parsed is None or problems:
+        raise errors.Invalid(_limited(problems), summary=f"not a valid {model.__name__}")
+    return parsed
+
+
+def _limited(problems: list[errors.Problem]) -> Iterable[errors.Problem]:
+    if len(problems) <= PROBLEM_LIMIT:
+        return problems
+    return [*problems[:PROBLEM_LIMIT], errors.Problem("and more problems that are not told")]
+
+
+_EXPECTED: Final[dict[str, str]] = {
+    "missing": "is required",
+    "string_type": "must be a string",
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "timezone_aware": 'has no time zone; write it as in "2026-11-22T02:28:02Z"',
+}
+"""What to say for an error type of pydantic; where a wrong type was found, what was found is added."""
+
+_JSON_TYPES: Final[tuple[tuple[type, str], ...]] = (
+    (bool, "a boolean"),
+    (int, "a number"),
+    (float, "a number"),
+    (str, "a string"),
+    (list, "a list"),
+    (dict, "an object"),
+    (type(None), "null"),
+)
+
+
+def _problem(detail: ErrorDetails) -> errors.Problem:
+    """Put an error of pydantic into our words."""
+    path = ""
+    for key in detail["loc"]:
+        path = json_tree.field_path(path, key)
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "value_error":
+        return errors.Problem(str(context["error"]), path)
+    if kind == "literal_error":
+        return errors.Problem(f"must be {context['expected']}", path)
+    if kind == "greater_than_equal":
+        return errors.Problem(f"must be at least {context['ge']:g}", path)
+    if kind == "less_than_equal":
+        return errors.Problem(f"must be at most {context['le']:g}", path)
+    message = _EXPECTED.get(kind)
+    if message is None:
+        return errors.Problem(detail["msg"][:1].lower() + detail["msg"][1:], path)
+    if kind.endswith("_type"):
+        found = next((words for type_, words in _JSON_TYPES if isinstance(detail["input"], type_)), "")
+        message += f", not {found}" if found else ""
+    return errors.Problem(message, path)
