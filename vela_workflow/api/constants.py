@@ -363,5 +363,9 @@ RETRY_BACKOFF_CAP: Final = "5m"
 RETRY_ON: Final = (RetryOn.ERROR,)
 """Default of ``retry.on``."""
 
+RETRY_ON_UNQUOTED: Final = "true"
+"""What the key ``on`` of ``retry`` becomes when it is written without quotes and read by the YAML rules of kubectl. It
+means the same; ``on`` wins where both are there."""
+
 WAITING_EVENT_AFTER: Final = 10
 """Seconds that a step waits before an Event tells of it (decisions 35)."""

@@ -9,14 +9,19 @@ anyone else looks.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from datetime import date
 from typing import Any, Final
 
-from vela_workflow.errors import Problem
+from vela_workflow.errors import Invalid, Problem
 
 DEPTH_LIMIT: Final = 100
 """Deepest nesting that is accepted; documents of people have less than 20 levels."""
+
+SIZE_LIMIT: Final = 500_000
+"""Most values that are accepted; an API server takes 1.5 MB, which is less."""
+
+PROBLEM_LIMIT: Final = 50
+"""Problems told at once; a document with more of them is broken as a whole."""
 
 _IDENTIFIER_EXTRA: Final = frozenset("_-$")
 
@@ -31,33 +36,43 @@ def field_path(parent: str, key: str | int) -> str:
     return f'{parent}["{shown}"]'
 
 
-def check(value: Any) -> Iterator[Problem]:
-    """Yield a problem for everything in ``value`` that JSON does not have, each with its field path.
+def check(value: Any) -> list[Problem]:
+    """Find everything in ``value`` that JSON does not have, each with its field path, at most ``PROBLEM_LIMIT``.
 
-    That is: keys that are not strings, dates, infinite numbers, other Python objects, text that UTF-8 cannot encode,
-    more than ``DEPTH_LIMIT`` levels (a document that contains itself has infinitely many).
+    That is: keys that are not strings, dates, infinite numbers, other Python objects, text that UTF-8 cannot encode.
+    Raises ``errors.Invalid`` at once for what nobody should walk through: more than ``DEPTH_LIMIT`` levels (a document
+    that contains itself has infinitely many) or more than ``SIZE_LIMIT`` values (a few lines of YAML aliases can stand
+    for billions).
     """
+    problems: list[Problem] = []
     todo: list[tuple[str, int, Any]] = [("", 0, value)]
-    while todo:
+    size = 1
+    while todo and len(problems) < PROBLEM_LIMIT:
         path, depth, item = todo.pop()
         if not isinstance(item, dict | list):
             message = _scalar_problem(item)
             if message:
-                yield Problem(message, path)
-        elif depth >= DEPTH_LIMIT:
-            yield Problem(f"is nested more than {DEPTH_LIMIT} levels deep, or contains itself", path)
-            # One is enough: a list that contains itself twice has two to the power of DEPTH_LIMIT of them.
-            return
-        elif isinstance(item, dict):
-            children = []
-            for key, child in item.items():
-                if isinstance(key, str):
-                    children.append((field_path(path, key), depth + 1, child))
-                else:
-                    yield Problem(f'has the key {key!r}, which is not a string; write it as "{key}"', path)
-            todo.extend(reversed(children))
-        else:
-            todo.extend((field_path(path, index), depth + 1, item[index]) for index in reversed(range(len(item))))
+                problems.append(Problem(message, path))
+            continue
+        size += len(item)
+        if depth >= DEPTH_LIMIT:
+            raise Invalid([Problem(f"nested more than {DEPTH_LIMIT} levels deep, or contains itself", path)])
+        if size > SIZE_LIMIT:
+            raise Invalid([Problem(f"the document has more than {SIZE_LIMIT} values", path)])
+        children: list[tuple[str, int, Any]] = []
+        for key, child in item.items() if isinstance(item, dict) else enumerate(item):
+            if isinstance(item, dict) and not isinstance(key, str):
+                problems.append(Problem(_key_problem(key), path))
+            else:
+                children.append((field_path(path, key), depth + 1, child))
+        todo.extend(reversed(children))
+    return problems
+
+
+def _key_problem(key: object) -> str:
+    if isinstance(key, bool):
+        return f"has the key {key}: YAML makes that of on, off, yes, no, true and false; write the key in quotes"
+    return f'has the key {key!r}, which is not a string; write it as "{key}"'
 
 
 def _scalar_problem(value: object) -> str:
@@ -66,11 +81,8 @@ def _scalar_problem(value: object) -> str:
     if isinstance(value, float):
         return "" if math.isfinite(value) else f"is {value}, which JSON cannot express"
     if isinstance(value, str):
-        return (
-            ""
-            if value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
-            else ("contains half a surrogate pair, which UTF-8 cannot encode")
-        )
+        halves = not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value)
+        return "contains half a surrogate pair, which UTF-8 cannot encode" if halves else ""
     if isinstance(value, date):
         return f'is a date; YAML makes one of it unless it is in quotes: "{value.isoformat()}"'
     return f"is a Python {type(value).__name__}, which JSON cannot express"

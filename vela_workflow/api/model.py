@@ -9,7 +9,7 @@ YAML.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
@@ -20,11 +20,12 @@ from pydantic_core import ErrorDetails
 from vela_workflow import errors
 from vela_workflow.api import durations, json_tree
 
-PROBLEM_LIMIT: Final = 50
-"""Problems told in one error; a document with more of them is broken as a whole."""
-
 NULLABLE: Final[dict[str, Any]] = {"x-nullable": True}
 """``json_schema_extra`` of a field where the API server keeps ``null`` (in others ``null`` means absent)."""
+
+
+_WRITTEN: Final = {"written": True}
+"""Validation context of ``parse``: names of fields are those of YAML."""
 
 
 class Model(pydantic.BaseModel):
@@ -42,8 +43,12 @@ class Model(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
-        """Drop nulls where the field has no null, as the API server does."""
+    def _null_is_absent(cls, data: Any, info: pydantic.ValidationInfo) -> Any:
+        """Drop nulls where the field has no null, as the API server does; refuse Python names in what was written."""
+        if info.context is _WRITTEN and isinstance(data, dict):
+            for name, field in cls.model_fields.items():
+                if "_" in name and name in data:
+                    raise ValueError(f"has the unknown field {name}; write {field.alias}")
         if not isinstance(data, dict) or None not in data.values():
             return data
         typed = {field.alias or name for name, field in cls.model_fields.items() if field.default is not None}
@@ -87,7 +92,8 @@ def _read_time(value: Any) -> Any:
 
 def _write_time(value: datetime) -> str:
     """RFC 3339 in UTC; a fraction of a second only where there is one, as the API server writes it."""
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    text = value.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return (text.rstrip("0") if value.microsecond else text) + "Z"
 
 
 Timestamp = Annotated[
@@ -100,9 +106,9 @@ Timestamp = Annotated[
 
 
 def _check_duration(value: Any) -> Any:
-    """Refuse what is no duration, in the words of ``durations``, which for a number are that the unit is missing."""
+    """Refuse what is no duration, in the words of ``durations``."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
+        raise ValueError(f"{value} is a bare number, which has no unit; write {value}s, {value}m or {value}h")  # noqa: TRY004 - pydantic only understands ValueError
     if isinstance(value, str) and value:
         try:
             durations.parse(value)
@@ -123,33 +129,34 @@ M = TypeVar("M", bound=Model)
 def parse(model: type[M], obj: object) -> M:
     """Read an object that somebody wrote.
 
-    ``obj`` is a JSON object as ``json`` or YAML give it. Raises ``errors.Invalid`` with all problems (at most
-    ``PROBLEM_LIMIT``), each with its field path, in the order of the document where they are not JSON, then in the
+    ``obj`` is a JSON object as ``json`` or YAML give it. Raises ``errors.Invalid`` with all problems (of very many, the
+    first), each with its field path, in the order of the document where they are not JSON, then in the
     order of the model.
     """
     plain = dict(obj) if isinstance(obj, Mapping) else obj
-    problems = []
-    for problem in json_tree.check(plain):
-        problems.append(problem)
-        if len(problems) > PROBLEM_LIMIT:
-            break
+    problems = json_tree.check(plain)
+    told = {problem.path for problem in problems}
     parsed = None
     try:
-        parsed = model.model_validate(plain, by_alias=True, by_name=False)
+        parsed = model.model_validate(plain, by_alias=True, by_name=False, context=_WRITTEN)
     except pydantic.ValidationError as error:
-        known = {problem.path for problem in problems}
-        # Keys that are not strings have been told above, in better words.
-        details = [detail for detail in error.errors(include_url=False) if detail["type"] != "invalid_key"]
-        problems += [found for found in map(_problem, details) if found.path not in known]
+        # Keys that are not strings have been told by ``check``, in better words.
+        details = [
+            detail
+            for detail in error.errors(include_url=False)
+            if detail["type"] != "invalid_key" and detail["loc"][-1:] != ("[key]",)
+        ]
+        problems += [found for found in map(_problem, details) if found.path not in told]
     if parsed is None or problems:
         raise errors.Invalid(_limited(problems), summary=f"not a valid {model.__name__}")
     return parsed
 
 
-def _limited(problems: list[errors.Problem]) -> Iterable[errors.Problem]:
-    if len(problems) <= PROBLEM_LIMIT:
+def _limited(problems: list[errors.Problem]) -> list[errors.Problem]:
+    rest = len(problems) - json_tree.PROBLEM_LIMIT
+    if rest <= 0:
         return problems
-    return [*problems[:PROBLEM_LIMIT], errors.Problem("and more problems that are not told")]
+    return [*problems[: json_tree.PROBLEM_LIMIT], errors.Problem(f"and {rest} more problems")]
 
 
 _EXPECTED: Final[dict[str, str]] = {

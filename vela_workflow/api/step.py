@@ -113,6 +113,11 @@ class Retry(Model):
         description="What is answered by a retry: error (an operation failed), fail (the template said #Fail), "
         "timeout (the step's timeout passed). Default: error.",
     )
+    on_unquoted: list[RetryCause] | None = Field(
+        default=None,
+        alias=constants.RETRY_ON_UNQUOTED,
+        description="The same as on, which YAML readers such as that of kubectl turn into true unless it is in quotes.",
+    )
 
 
 class SubStep(Model):
