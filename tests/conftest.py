@@ -1,0 +1,144 @@
+"""Fixtures that all tests share: a real control plane, clients of it, and the real ``cue`` command.
+
+Nothing is started before a test asks for it. One control plane serves a whole run, also with several pytest-xdist
+workers: the first worker that needs it starts it, and it ends with the last one. With ``VELA_WORKFLOW_TEST_KUBECONFIG``
+an existing cluster is used instead: ``make cluster-up`` saves the few seconds of the start, and what belongs to our own
+control plane only (``second_cluster``, the audit log) is there too if the file is the one that ``make cluster-up`` printed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the tools are no part of the installed package
+
+from tools import binaries, lifecycle  # noqa: E402
+from tools.apiserver import ApiServer  # noqa: E402
+from tools.controlplane import ControlPlane, data_root  # noqa: E402
+from tools.kubectl import Kubectl  # noqa: E402
+from tools.rest import Api  # noqa: E402
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.02
+
+
+class WaitFor(Protocol):
+    """The type of the fixture ``wait_for``."""
+
+    def __call__(self, predicate: Callable[[], T], timeout: float = 20, what: str = "") -> T:
+        """Call ``predicate`` until what it returns is true in a boolean sense, and return that.
+
+        Exceptions of the predicate are not caught: a predicate says "not yet" by what it returns. Fails the test after
+        ``timeout`` seconds and tells ``what`` was awaited and the last value seen.
+        """
+
+
+def _tell(line: str) -> None:
+    print(f"[tools] {line}", file=sys.stderr, flush=True)
+
+
+def _require(*names: str) -> dict[str, Path]:
+    """Paths of tools, found or built; ``make test`` has usually prepared them."""
+    return binaries.ensure(names, tell=lambda line: None if ": /" in line else _tell(line))
+
+
+@pytest.fixture(scope="session")
+def existing_kubeconfig() -> Path | None:
+    """The kubeconfig that ``VELA_WORKFLOW_TEST_KUBECONFIG`` names, if it is set."""
+    value = os.environ.get("VELA_WORKFLOW_TEST_KUBECONFIG")
+    return Path(value).absolute() if value else None
+
+
+@pytest.fixture(scope="session")
+def control_plane(existing_kubeconfig: Path | None) -> Iterator[ControlPlane]:
+    """Our own control plane, with its audit log and further clusters; one for the whole test run."""
+    if existing_kubeconfig is not None:
+        found = ControlPlane.load(existing_kubeconfig.parent)
+        if found is None:
+            pytest.fail(f"{existing_kubeconfig} is not a kubeconfig of `make cluster-up`, and this test needs that")
+        yield found
+        return
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"{os.getpid()}-{secrets.token_hex(4)}"
+    with lifecycle.shared(data_root() / f"vela-workflow-tests-{os.getuid()}-{run}", _tell) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(existing_kubeconfig: Path | None, request: pytest.FixtureRequest) -> Path:
+    """The kubeconfig of an administrator of the cluster under test."""
+    if existing_kubeconfig is not None:
+        return existing_kubeconfig
+    control_plane: ControlPlane = request.getfixturevalue("control_plane")
+    return control_plane.kubeconfig
+
+
+@pytest.fixture(scope="session")
+def kubectl(kubeconfig: Path) -> Kubectl:
+    """The real kubectl: ``kubectl("get", "pods", stdin=None) -> str``, ``kubectl.json(...)``, ``kubectl.run(...)``."""
+    return Kubectl(_require("kubectl")["kubectl"], kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def admin(kubeconfig: Path, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Api:
+    """A synchronous client with all rights, much quicker than kubectl: ``get/list/create/apply/patch/delete``."""
+    flat = tmp_path_factory.mktemp("kubeconfig") / "flat.json"
+    flat.write_text(kubectl("config", "view", "--raw", "--flatten", "-o", "json"), encoding="utf-8")
+    return Api.from_kubeconfig(flat)
+
+
+@pytest.fixture
+def namespace(admin: Api) -> Iterator[str]:
+    """A fresh namespace; it is deleted afterwards, without waiting for its end."""
+    name = f"test-{secrets.token_hex(4)}"
+    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    admin.delete("v1", "Namespace", name)
+
+
+@pytest.fixture(scope="session")
+def second_cluster(control_plane: ControlPlane) -> Iterator[ApiServer]:
+    """A further cluster (an API server without controllers), shared by all tests of this process.
+
+    A test that stops or breaks it makes its own: ``with control_plane.second("name") as cluster``.
+    """
+    with control_plane.second() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def cue_command() -> Path:
+    """The path of the ``cue`` command, in the pinned version."""
+    return _require("cue")["cue"]
+
+
+@pytest.fixture(scope="session")
+def helm_command() -> Path:
+    """The path of the ``helm`` command."""
+    return _require("helm")["helm"]
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> WaitFor:
+    """Wait for a condition outside of this process: see ``WaitFor``."""
+
+    def wait(predicate: Callable[[], T], timeout: float = 20, what: str = "") -> T:
+        deadline = time.monotonic() + timeout
+        while True:
+            value = predicate()
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                pytest.fail(f"{what or 'the condition'}: not within {timeout:g} s; the last value seen was {value!r}")
+            time.sleep(POLL_SECONDS)
+
+    return wait
