@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vela_workflow.clusters import interest as interests
 from vela_workflow.clusters.client import ClusterClient
+from vela_workflow.clusters.interest import ABSENT, Interest
 from vela_workflow.providers import arguments
-from vela_workflow.providers.contract import Call, Interest
+from vela_workflow.providers.contract import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Kind:
 
     def interest_in_absent(self, name: str) -> Interest:
         """Interest in an object that was looked for and not found."""
-        return self._interest(name, interests.ABSENT)
+        return self._interest(name, ABSENT)
 
     def _interest(self, name: str, version: str) -> Interest:
         return Interest(self.client.name, self.api_version, self.kind, self.namespace, name, version)

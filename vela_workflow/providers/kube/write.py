@@ -17,8 +17,9 @@ from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters import objects
+from vela_workflow.clusters.interest import Interest
 from vela_workflow.providers import arguments, merge
-from vela_workflow.providers.contract import Call, Interest, Outcome
+from vela_workflow.providers.contract import Call, Outcome
 from vela_workflow.providers.kube import target
 
 PARALLEL: Final = 16
@@ -160,9 +161,8 @@ async def _apply(call: Call, manifest: JSON, *, where: str) -> _Applied:
 def _dressed(call: Call, kind: target.Kind, manifest: Mapping[str, Any]) -> JSON:
     """The manifest with its namespace, the labels of the run and, where it is asked for and possible, an owner."""
     body = objects.with_labels(manifest, objects.run_labels(call.run_name, call.run_namespace))
-    if not kind.namespaced:
-        return body
-    body = objects.with_namespace(body, kind.namespace)
+    if kind.namespaced:
+        body = objects.with_namespace(body, kind.namespace)
     if not objects.wants_garbage_collection(call.run_annotations):
         return body
     owner = {
@@ -171,11 +171,12 @@ def _dressed(call: Call, kind: target.Kind, manifest: Mapping[str, Any]) -> JSON
         "name": call.run_name,
         "uid": call.run_uid,
     }
-    return objects.with_owner(body, owner, namespace=call.run_namespace, cluster=kind.client.name)
+    cluster = kind.client.name
+    return objects.with_owner(body, owner, namespace=call.run_namespace, cluster=cluster, namespaced=kind.namespaced)
 
 
 def _difference(call: Call, live: JSON, changes: JSON) -> JSON:
-    """The merge patch that brings ``changes`` and the labels of the run into the live object; empty when all is there."""
+    """The merge patch that brings ``changes`` and the run's labels into the live object; empty when all is there."""
     try:
         merged = merge.merge(live, changes, merge.tags_of(call))
     except merge.MergeError as error:

@@ -1,0 +1,1 @@
+"""Base64 in templates: ``vela/base64``, which is CUE alone."""

@@ -1,0 +1,1 @@
+"""E-mail: ``vela/email``. ``send`` has the code, ``package`` the table."""

@@ -1,0 +1,157 @@
+"""Sending a request and telling what became of it (ops 3.3, decisions 19 and 32).
+
+Any answer is a success here, whatever its status; what a status means is the template's to say. Without an answer
+there are two cases, and for a request that must not be sent twice the difference matters: as long as no connection
+stood, certainly nothing was sent and it may be tried again (``Transient``); after that nobody knows
+(``OutcomeUnknown``).
+
+Every request has a session of its own. That costs a fraction of a millisecond and buys that no connection of one
+run is used by another, and that a failure is never one of a connection that had gone stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Final
+
+import aiohttp
+import multidict
+import yarl
+
+from vela_workflow import errors
+from vela_workflow.providers import arguments
+from vela_workflow.providers.contract import JSON, Call, Outcome
+from vela_workflow.providers.http import request as requests
+
+BODY_LIMIT: Final = 1 << 20
+"""The longest body of a response, in bytes."""
+
+REDIRECTS: Final = 10
+_CHUNK: Final = 1 << 16
+_USER_AGENT: Final = "vela-workflow"
+_CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+async def do(call: Call) -> Outcome:
+    """``#HTTPDo``: the answer as ``statusCode``, ``body``, ``header`` and ``trailer``."""
+    request = await requests.prepare(call)
+    return Outcome(await send(request), sensitive=request.sensitive, warnings=request.warnings)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Whether a connection stood at some time, after which something may have been sent."""
+
+    connected: bool = False
+
+    def trace(self) -> aiohttp.TraceConfig:
+        """A trace that keeps this up to date."""
+        config = aiohttp.TraceConfig()
+        config.on_connection_create_end.append(self._connected)
+        return config
+
+    async def _connected(self, _session: aiohttp.ClientSession, _context: SimpleNamespace, _params: Any) -> None:
+        self.connected = True
+
+
+async def send(request: requests.Request) -> JSON:
+    """Send a request, follow at most ten redirects, and return the result of the operation.
+
+    Raises ``Transient`` when it may be sent again, ``OutcomeUnknown`` when it must not be sent twice and may have
+    arrived, ``Terminal`` when the answer is too long or redirects without end.
+    """
+    progress = _Progress()
+    try:
+        async with aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None),
+            trace_configs=[progress.trace()],
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(force_close=True),
+            trust_env=True,
+        ) as session:
+            async with asyncio.timeout(request.timeout.total_seconds()):
+                return await _follow(session, request)
+    except aiohttp.InvalidURL as error:
+        raise arguments.wrong(f"{request}: the URL {error} cannot be used") from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _failure(request, error, progress) from error
+
+
+async def _follow(session: aiohttp.ClientSession, request: requests.Request) -> JSON:
+    method, url, headers, body = request.method, request.url, request.headers.copy(), request.body
+    for _ in range(REDIRECTS + 1):
+        async with session.request(
+            method,
+            url,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            skip_auto_headers=("Content-Type",),
+            ssl=request.tls if request.tls is not None else True,
+        ) as response:
+            location = response.headers.get("Location")
+            if response.status not in (301, 302, 303, 307, 308) or not location:
+                return await _result(request, response)
+        goal = _goal(request, url, location)
+        if goal.origin() != url.origin():
+            _forget_credentials(headers, request.private)
+        if response.status in (301, 302, 303) and method != "HEAD":
+            method, body = "GET", None
+        url = goal
+    raise errors.Terminal(f"{request}: stopped after {REDIRECTS} redirects", reason=arguments.REASON)
+
+
+def _goal(request: requests.Request, url: yarl.URL, location: str) -> yarl.URL:
+    try:
+        goal = url.join(yarl.URL(location))
+    except ValueError as error:
+        raise arguments.wrong(f"{request}: redirected to a URL that cannot be used") from error
+    if goal.scheme not in ("http", "https") or not goal.host:
+        raise arguments.wrong(f"{request}: redirected to a URL that is not http:// or https://")
+    return goal
+
+
+def _forget_credentials(headers: multidict.CIMultiDict[str], private: frozenset[str]) -> None:
+    """Drop what was meant for the first server only, before another one is asked."""
+    for name in [name for name in headers if name.lower() in _CREDENTIALS or name.lower() in private]:
+        headers.popall(name, None)
+
+
+async def _result(request: requests.Request, response: aiohttp.ClientResponse) -> JSON:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise errors.Terminal(
+                f"{request}: answered {response.status} with a body of more than {BODY_LIMIT} bytes, the limit",
+                reason=arguments.REASON,
+            )
+    header: dict[str, list[str]] = {}
+    for name, value in response.headers.items():
+        header.setdefault(_canonical(name), []).append(value)
+    return {
+        "statusCode": response.status,
+        "body": body.decode("utf-8", "replace"),
+        "header": header,
+        "trailer": {},
+    }
+
+
+def _canonical(name: str) -> str:
+    """A header's name as Go writes it, which templates refer to: ``Content-Type``."""
+    return "-".join(part.capitalize() for part in name.split("-"))
+
+
+def _failure(request: requests.Request, error: Exception, progress: _Progress) -> errors.WorkflowError:
+    if isinstance(error, TimeoutError):
+        said = f"no answer within {request.timeout.total_seconds():g}s"
+    elif isinstance(error, ssl.SSLError) or isinstance(getattr(error, "certificate_error", None), Exception):
+        said = f"TLS: {error}"
+    else:
+        said = str(error) or type(error).__name__
+    if request.once and progress.connected:
+        return errors.OutcomeUnknown(f"{request}: {said}; the request may have arrived and is not sent again")
+    return errors.Transient(f"{request}: {said}")
