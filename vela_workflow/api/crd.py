@@ -204,11 +204,13 @@ def _convert(source: JSON, definitions: JSON, *, path: str, within: tuple[str, .
             result[key] = copy.deepcopy(value)
         elif key not in _DROPPED:
             raise NotStructuralError(f"{path}: no rule for the keyword {key}")
-    if result.get("type") == "integer":
+    if "type" not in result:
+        raise NotStructuralError(f"{path}: a choice of types, or any type, is not structural")
+    if result["type"] == "integer":
         result["format"] = "int32" if "maximum" in result else "int64"
     if "items" in source:
         result["items"] = _convert(source["items"], definitions, path=f"{path}[]", within=within)
-    if result.get("type") == "object":
+    if result["type"] == "object":
         result |= _object(source, definitions, path=path, within=within)
     return {key: result[key] for key in (*_ORDER, *sorted(result)) if key in result}
 
@@ -232,8 +234,8 @@ def _without_null(source: JSON) -> JSON:
     if types is None or {"type": "null"} not in types:
         return source
     others = [type_ for type_ in types if type_ != {"type": "null"}]
-    if len(others) != 1:
-        raise NotStructuralError(f"a choice of types is not structural: {types}")
+    if len(others) > 1:
+        return {**source, "anyOf": others}
     return {**others[0], **{key: value for key, value in source.items() if key != "anyOf"}}
 
 

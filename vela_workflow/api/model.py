@@ -68,21 +68,6 @@ class Resource(Model):
         return head | super().to_object()
 
 
-class ObjectMeta(Model):
-    """Standard metadata of an object."""
-
-    name: str = pydantic.Field(default="", description="Name, unique in the namespace for this kind.")
-    generate_name: str = pydantic.Field(default="", description="Start of a name that the API server completes.")
-    namespace: str = pydantic.Field(default="", description="Namespace of the object.")
-    labels: dict[str, str] = pydantic.Field(default_factory=dict, description="Words to select objects by.")
-    annotations: dict[str, str] = pydantic.Field(default_factory=dict, description="Other notes on the object.")
-    uid: str = pydantic.Field(default="", description="Identity of the object; another one of the same name differs.")
-    resource_version: str = pydantic.Field(default="", description="Changes with every write of the object.")
-    generation: int = pydantic.Field(default=0, description="Counts the changes of what is wanted.")
-    creation_timestamp: Timestamp | None = pydantic.Field(default=None, description="When the object was created.")
-    deletion_timestamp: Timestamp | None = pydantic.Field(default=None, description="When deletion was asked for.")
-
-
 def _read_time(value: Any) -> Any:
     """Take RFC 3339 text only: pydantic would take numbers too."""
     if isinstance(value, str | datetime):
@@ -103,6 +88,21 @@ Timestamp = Annotated[
     pydantic.PlainSerializer(_write_time, when_used="json"),
 ]
 """A point in time; text in RFC 3339 with a time zone."""
+
+
+class ObjectMeta(Model):
+    """Standard metadata of an object."""
+
+    name: str = pydantic.Field(default="", description="Name, unique in the namespace for this kind.")
+    generate_name: str = pydantic.Field(default="", description="Start of a name that the API server completes.")
+    namespace: str = pydantic.Field(default="", description="Namespace of the object.")
+    labels: dict[str, str] = pydantic.Field(default_factory=dict, description="Words to select objects by.")
+    annotations: dict[str, str] = pydantic.Field(default_factory=dict, description="Other notes on the object.")
+    uid: str = pydantic.Field(default="", description="Identity of the object; another one of the same name differs.")
+    resource_version: str = pydantic.Field(default="", description="Changes with every write of the object.")
+    generation: int = pydantic.Field(default=0, description="Counts the changes of what is wanted.")
+    creation_timestamp: Timestamp | None = pydantic.Field(default=None, description="When the object was created.")
+    deletion_timestamp: Timestamp | None = pydantic.Field(default=None, description="When deletion was asked for.")
 
 
 def _check_duration(value: Any) -> Any:
