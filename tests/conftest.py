@@ -3,7 +3,7 @@
 Nothing is started before a test asks for it. One control plane serves a whole run, also with several pytest-xdist
 workers: the first worker that needs it starts it, and it ends with the last one. With ``VELA_WORKFLOW_TEST_KUBECONFIG``
 an existing cluster is used instead: ``make cluster-up`` saves the few seconds of the start, and what belongs to our own
-control plane only (``second_cluster``, the audit log) is there too if the file is the one that ``make cluster-up`` printed.
+control plane only (``second_cluster``, the audit log) is there too if the file is what ``make cluster-up`` printed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import pytest
 
@@ -26,25 +24,11 @@ from tools.apiserver import ApiServer  # noqa: E402
 from tools.controlplane import ControlPlane, data_root  # noqa: E402
 from tools.kubectl import Kubectl  # noqa: E402
 from tools.rest import Api  # noqa: E402
-
-T = TypeVar("T")
-
-POLL_SECONDS = 0.02
-
-
-class WaitFor(Protocol):
-    """The type of the fixture ``wait_for``."""
-
-    def __call__(self, predicate: Callable[[], T], timeout: float = 20, what: str = "") -> T:
-        """Call ``predicate`` until what it returns is true in a boolean sense, and return that.
-
-        Exceptions of the predicate are not caught: a predicate says "not yet" by what it returns. Fails the test after
-        ``timeout`` seconds and tells ``what`` was awaited and the last value seen.
-        """
+from tools.waiting import WaitFor, wait_for  # noqa: E402
 
 
 def _tell(line: str) -> None:
-    print(f"[tools] {line}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"[tools] {line}\n")
 
 
 def _require(*names: str) -> dict[str, Path]:
@@ -127,18 +111,7 @@ def helm_command() -> Path:
     return _require("helm")["helm"]
 
 
-@pytest.fixture(scope="session")
-def wait_for() -> WaitFor:
-    """Wait for a condition outside of this process: see ``WaitFor``."""
-
-    def wait(predicate: Callable[[], T], timeout: float = 20, what: str = "") -> T:
-        deadline = time.monotonic() + timeout
-        while True:
-            value = predicate()
-            if value:
-                return value
-            if time.monotonic() > deadline:
-                pytest.fail(f"{what or 'the condition'}: not within {timeout:g} s; the last value seen was {value!r}")
-            time.sleep(POLL_SECONDS)
-
-    return wait
+@pytest.fixture(scope="session", name="wait_for")
+def wait_for_fixture() -> WaitFor:
+    """Wait for a condition outside of this process: ``wait_for(predicate, timeout=20, what="…")``."""
+    return wait_for

@@ -53,7 +53,7 @@ class ControlPlane:
 
     @property
     def operator_kubeconfig(self) -> Path:
-        """A kubeconfig with the same rights under the user name ``operator``, to tell its requests from those of tests."""
+        """A kubeconfig with the same rights as the user ``operator``: its requests can be told from those of tests."""
         return self.directory / "operator.kubeconfig"
 
     @property

@@ -45,7 +45,7 @@ class Source:
 
 
 def kubernetes_stamps(version: str) -> tuple[tuple[str, str], ...]:
-    """The link-time variables that make a Kubernetes program tell its version; without them it says ``v0.0.0-master``."""
+    """The link-time variables that tell a Kubernetes program its version; without them it says ``v0.0.0-master``."""
     major, minor, _ = version.removeprefix("v").split(".", 2)
     values = {
         "gitVersion": version,

@@ -1,8 +1,8 @@
 """The users of a local cluster and the kubeconfig files they come with.
 
-Users are rows of a static token file: unlike client certificates, tokens need no tool to make. Each component has a user
-of its own, so that the audit log tells whose request it was; all of them may do everything. Tests that are about rights
-make service accounts and ask the API server for tokens.
+Users are rows of a static token file: unlike client certificates, tokens need no tool to make. Each component has a
+user of its own, so that the audit log tells whose request it was; all of them may do everything. Tests that are about
+rights make service accounts and ask the API server for tokens.
 """
 
 from __future__ import annotations

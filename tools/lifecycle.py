@@ -92,6 +92,8 @@ def _ended(folder: Path, seconds: float) -> bool:
 
 def _start(folder: Path, mode: str, tell: Callable[[str], None]) -> ControlPlane:
     """Start a supervisor, tell its progress, and return when it is ready."""
+    if not _ended(folder, STOP_SECONDS):  # an earlier one that is just going down
+        raise ToolError(f"a control plane that is not ready holds {folder}; see {folder / SUPERVISOR_LOG}")
     log = folder / SUPERVISOR_LOG
     command = [sys.executable, "-m", "tools.supervisor", str(folder.absolute()), mode]
     with (

@@ -35,7 +35,7 @@ class Api:
     def __init__(self, url: str, *, ca: str = "", token: str = "", client: tuple[str, str] | None = None) -> None:
         """``ca`` is PEM text; ``client`` is a certificate and its key as PEM text."""
         self.url = url.rstrip("/")
-        self._token = token
+        self.token = token
         self._context = ssl.create_default_context(cadata=ca or None)
         if client is not None:
             with tempfile.NamedTemporaryFile("w", suffix=".pem") as pem:  # the ssl module reads files only
@@ -63,11 +63,11 @@ class Api:
     def request(
         self, method: str, path: str, body: Any = None, *, query: Mapping[str, str] | None = None, content: str = ""
     ) -> JSON:
-        """Send one request and return the JSON of the answer; raises ``ApiError``, or ``OSError`` when nobody answers."""
+        """Send one request and return the JSON answer; raises ``ApiError``, or ``OSError`` when nobody answers."""
         url = f"{self.url}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
         headers = {"Accept": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         data = None
         if body is not None:
             data = json.dumps(body).encode()
