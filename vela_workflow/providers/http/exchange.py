@@ -22,7 +22,7 @@ import multidict
 import yarl
 
 from vela_workflow import errors
-from vela_workflow.providers import arguments
+from vela_workflow.providers import arguments, web
 from vela_workflow.providers.contract import JSON, Call, Outcome
 from vela_workflow.providers.http import request as requests
 
@@ -30,7 +30,6 @@ BODY_LIMIT: Final = 1 << 20
 """The longest body of a response, in bytes."""
 
 REDIRECTS: Final = 10
-_CHUNK: Final = 1 << 16
 _USER_AGENT: Final = "vela-workflow"
 _CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 
@@ -121,14 +120,13 @@ def _forget_credentials(headers: multidict.CIMultiDict[str], private: frozenset[
 
 
 async def _result(request: requests.Request, response: aiohttp.ClientResponse) -> JSON:
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise errors.Terminal(
-                f"{request}: answered {response.status} with a body of more than {BODY_LIMIT} bytes, the limit",
-                reason=arguments.REASON,
-            )
+    try:
+        body = await web.body(response, BODY_LIMIT)
+    except web.BodyTooLongError:
+        raise errors.Terminal(
+            f"{request}: answered {response.status} with a body of more than {BODY_LIMIT} bytes, which is the limit",
+            reason=arguments.REASON,
+        ) from None
     header: dict[str, list[str]] = {}
     for name, value in response.headers.items():
         header.setdefault(_canonical(name), []).append(value)

@@ -16,7 +16,7 @@ import orjson
 import yarl
 
 from vela_workflow import errors
-from vela_workflow.providers import arguments
+from vela_workflow.providers import arguments, web
 from vela_workflow.providers.contract import Call, Outcome
 from vela_workflow.providers.metrics import check, condition
 
@@ -36,6 +36,8 @@ async def check_metric(call: Call) -> Outcome:
     Raises ``Terminal`` for a condition or duration that is none, ``Transient`` when Prometheus gives no single value.
     """
     args = call.args
+    if call.again and call.previous and (call.previous.get("result") or call.previous.get("failed")):
+        return Outcome(call.previous)  # A verdict stands, whatever the metric does while the step waits for others.
     rule = _rule(args)
     endpoint = arguments.optional_text(args, "promAddress") or arguments.text(args, "metricEndpoint")
     value = await _query(endpoint, arguments.text(args, "query"), call.now.timestamp())
@@ -76,10 +78,12 @@ async def _query(endpoint: str, query: str, time: float) -> str:
             async with session.post(url, data=form) as response:
                 if response.status in (404, 405):  # A proxy in between may allow GET only.
                     async with session.get(url, params=form) as second:
-                        return _value(endpoint, second.status, await second.content.read(ANSWER_LIMIT))
-                return _value(endpoint, response.status, await response.content.read(ANSWER_LIMIT))
+                        return _value(endpoint, second.status, await web.body(second, ANSWER_LIMIT))
+                return _value(endpoint, response.status, await web.body(response, ANSWER_LIMIT))
     except TimeoutError:
         raise errors.Transient(f"Prometheus at {endpoint}: no answer within {TIMEOUT:g}s") from None
+    except web.BodyTooLongError:
+        raise errors.Transient(f"Prometheus at {endpoint}: the answer is longer than {ANSWER_LIMIT} bytes") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise errors.Transient(f"Prometheus at {endpoint}: {error}") from error
 
