@@ -23,7 +23,6 @@ from vela_workflow.api import durations, json_tree
 NULLABLE: Final[dict[str, Any]] = {"x-nullable": True}
 """``json_schema_extra`` of a field where the API server keeps ``null`` (in others ``null`` means absent)."""
 
-
 _WRITTEN: Final = {"written": True}
 """Validation context of ``parse``: names of fields are those of YAML."""
 
@@ -38,7 +37,6 @@ class Model(pydantic.BaseModel):
         strict=True,
         allow_inf_nan=False,
         serialize_by_alias=True,
-        use_attribute_docstrings=False,
     )
 
     @pydantic.model_validator(mode="before")
