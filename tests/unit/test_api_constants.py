@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import enum
 import json
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from vela_workflow.api import constants, durations, step
         ),
     ],
 )  # fmt: skip
-def test_the_words_are_those_of_the_api(enumeration: type, values: set[str]) -> None:
+def test_the_words_are_those_of_the_api(enumeration: type[enum.StrEnum], values: set[str]) -> None:
     assert set(enumeration) == values
 
 
