@@ -1,0 +1,315 @@
+"""The ``cue`` command: the only place that starts it.
+
+Programs come from users, so every command is held in: a time limit, limits on CPU time and memory, an empty
+environment, a directory of its own, no registry and no network, and a bound on what it may print. Programs are
+independent packages of one module, so one command can be asked for many at once: while the allowed number of
+commands (about the number of cores) is busy, programs queue up, and the next command takes all that wait. With nothing
+waiting, a program goes alone at once. Any failure empties the output of a command; then the program that its message
+names is taken out and judged alone, and the rest is asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import os
+import re
+import resource
+import shutil
+import tempfile
+from collections import deque
+from pathlib import Path
+
+import orjson
+
+from vela_workflow import errors
+from vela_workflow.cue import messages
+from vela_workflow.cue.library import Library
+from vela_workflow.cue.program import OUT
+
+CUE_LANGUAGE = "v0.17.0"
+"""The language version that programs are read with, so that a newer command changes nothing."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """What one command may use. Times in seconds, sizes in bytes."""
+
+    wall_clock: float = 20.0
+    cpu: int = 15
+    memory: int = 1024 * 1024 * 1024
+    output: int = 16 * 1024 * 1024
+    commands: int = max(1, os.cpu_count() or 1)
+    batch: int = 32
+
+
+class LimitExceeded(errors.WorkflowError):
+    """An evaluation needed more time, memory or output than it may have."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+    """The command refused a program; ``stderr`` is what it printed."""
+
+    stderr: str
+
+
+@dataclasses.dataclass(slots=True)
+class _Job:
+    text: str
+    alone: bool
+    future: asyncio.Future[bytes | Refusal]
+
+
+@dataclasses.dataclass(slots=True)
+class Counters:
+    """What was asked of the command since the start."""
+
+    commands: int = 0
+    programs: int = 0
+    refused: int = 0
+
+
+class CueCommand:
+    """Runs programs with the ``cue`` command; use as an asynchronous context manager or call ``close``."""
+
+    def __init__(self, binary: str, library: Library, limits: Limits | None = None) -> None:
+        self.binary = binary
+        self.limits = limits or Limits()
+        self.counters = Counters()
+        self._root = Path(tempfile.mkdtemp(prefix="vela-workflow-cue-", dir=_fast_directory()))
+        self._numbers = itertools.count()
+        self._queue: deque[_Job] = deque()
+        self._running = 0
+        self._alone: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._installed: set[str] = set()
+        (self._root / "cue.mod").mkdir()
+        module = f'module: "programs.vela-workflow/run@v0"\nlanguage: version: "{CUE_LANGUAGE}"\n'
+        (self._root / "cue.mod" / "module.cue").write_text(module)
+        self.install(library)
+
+    def install(self, library: Library) -> None:
+        """Lay out the packages of a library, so that programs can import them."""
+        for package in library.packages.values():
+            if package.program_path in self._installed:
+                continue
+            folder = self._root / "cue.mod" / "pkg" / package.program_path
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "package.cue").write_text(package.source)
+            self._installed.add(package.program_path)
+
+    async def export(self, text: str, *, alone: bool = False) -> bytes | Refusal:
+        """The value ``OUT`` of a program as JSON, or the refusal of the command.
+
+        Raises ``LimitExceeded`` when the program needs too much. ``alone`` keeps it out of batches.
+        """
+        future: asyncio.Future[bytes | Refusal] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Job(text, alone, future))
+        self.counters.programs += 1
+        self._dispatch()
+        return await future
+
+    async def run(self, text: str, *arguments: str) -> tuple[int, bytes, str]:
+        """Run one command on one program; ``arguments`` precede the package. Returns exit code, output, errors."""
+        folder = self._folder([text])
+        try:
+            return await self._process([*arguments, "./p0"], folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Forget what waits and remove the working directory."""
+        for task in self._tasks:
+            task.cancel()
+        for job in self._queue:
+            job.future.cancel()
+        self._queue.clear()
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    # Batches.
+
+    def _dispatch(self) -> None:
+        while self._queue and self._running < self.limits.commands:
+            jobs = self._take()
+            if jobs:
+                self._running += 1
+                task = asyncio.get_running_loop().create_task(self._serve(jobs))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    def _take(self) -> list[_Job]:
+        jobs: list[_Job] = []
+        while self._queue and len(jobs) < self.limits.batch:
+            if self._queue[0].future.cancelled():
+                self._queue.popleft()
+            elif self._queue[0].alone:
+                return jobs or [self._queue.popleft()]
+            else:
+                jobs.append(self._queue.popleft())
+        return jobs
+
+    async def _serve(self, jobs: list[_Job]) -> None:
+        try:
+            while jobs:
+                jobs = await self._attempt(jobs)
+        except asyncio.CancelledError:
+            for job in jobs:
+                job.future.cancel()
+            raise
+        finally:
+            self._running -= 1
+            self._dispatch()
+
+    async def _attempt(self, jobs: list[_Job]) -> list[_Job]:
+        """Run a batch; returns the programs that still have to be asked for."""
+        folder = self._folder([job.text for job in jobs])
+        try:
+            packages = [f"./p{index}" for index in range(len(jobs))]
+            code, output, stderr = await self._process(["export", "--out", "json", "-e", OUT, *packages], folder)
+            if code == 0:
+                self._answer(jobs, output)
+                return []
+        except LimitExceeded as error:
+            if len(jobs) == 1:
+                _fail(jobs[0], error)
+                return []
+            return self._split(jobs)
+        except OSError as error:
+            for job in jobs:
+                _fail(job, errors.Transient(f"the cue command cannot be started: {error}"))
+            return []
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return self._refused(jobs, stderr)
+
+    def _refused(self, jobs: list[_Job], stderr: str) -> list[_Job]:
+        if len(jobs) == 1:
+            self.counters.refused += 1
+            if not jobs[0].future.done():
+                jobs[0].future.set_result(Refusal(stderr))
+            return []
+        named = {int(match[1]) for match in re.finditer(r"\bp(\d+)/" + re.escape(messages.PROGRAM_FILE), stderr)}
+        named &= set(range(len(jobs)))
+        if not named:
+            return self._split(jobs)
+        for index in named:
+            self._queue.appendleft(dataclasses.replace(jobs[index], alone=True))
+        return [job for index, job in enumerate(jobs) if index not in named]
+
+    def _split(self, jobs: list[_Job]) -> list[_Job]:
+        for job in jobs:
+            self._queue.appendleft(dataclasses.replace(job, alone=True))
+        return []
+
+    @staticmethod
+    def _answer(jobs: list[_Job], output: bytes) -> None:
+        documents = _documents(output, len(jobs))
+        for job, document in zip(jobs, documents, strict=True):
+            if not job.future.done():
+                job.future.set_result(document)
+
+    # Processes.
+
+    def _folder(self, texts: list[str]) -> Path:
+        folder = self._root / f"w{next(self._numbers)}"
+        folder.mkdir()
+        for index, text in enumerate(texts):
+            package = folder / f"p{index}"
+            package.mkdir()
+            (package / messages.PROGRAM_FILE).write_text(text)
+        return folder
+
+    async def _process(self, arguments: list[str], folder: Path) -> tuple[int, bytes, str]:
+        self.counters.commands += 1
+        environment = {
+            "HOME": str(folder),
+            "CUE_CACHE_DIR": str(folder / "cache"),
+            "CUE_CONFIG_DIR": str(folder / "config"),
+            "CUE_REGISTRY": "none",
+            "GOMEMLIMIT": str(self.limits.memory * 3 // 4),
+            "GOGC": "400",
+        }
+        process = await asyncio.create_subprocess_exec(
+            self.binary,
+            *arguments,
+            cwd=folder,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._restrict(process.pid)
+        try:
+            async with asyncio.timeout(self.limits.wall_clock):
+                output, stderr = await self._read(process)
+                code = await process.wait()
+        except TimeoutError:
+            raise LimitExceeded(f"the evaluation took longer than {self.limits.wall_clock:g} s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if code < 0 or (code == 2 and "out of memory" in stderr):
+            raise LimitExceeded("the evaluation needed more memory or CPU time than it may have")
+        return code, output, stderr
+
+    def _restrict(self, pid: int) -> None:
+        """Limit a process that was just started; where the system cannot, the time limit remains."""
+        if not hasattr(resource, "prlimit"):
+            return
+        try:
+            resource.prlimit(pid, resource.RLIMIT_CPU, (self.limits.cpu, self.limits.cpu))
+            resource.prlimit(pid, resource.RLIMIT_DATA, (self.limits.memory, self.limits.memory))
+        except (ProcessLookupError, PermissionError):
+            return
+
+    async def _read(self, process: asyncio.subprocess.Process) -> tuple[bytes, str]:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        output, stderr = await asyncio.gather(
+            _bounded(process.stdout, self.limits.output), _bounded(process.stderr, self.limits.output)
+        )
+        return output, stderr.decode("utf-8", "replace")
+
+
+async def _bounded(stream: asyncio.StreamReader, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := await stream.read(256 * 1024):
+        size += len(chunk)
+        if size > limit:
+            raise LimitExceeded(f"the evaluation printed more than {limit // (1024 * 1024)} MiB")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _documents(output: bytes, count: int) -> list[bytes]:
+    """Cut the stream of JSON documents that a command prints for several packages."""
+    if count == 1:
+        return [output]
+    documents = re.split(rb"(?<=^\})\n", output, flags=re.MULTILINE)
+    documents = [document for document in documents if document.strip()]
+    if len(documents) != count:
+        raise errors.WorkflowError(f"the cue command answered {len(documents)} of {count} programs")
+    return documents
+
+
+def _fail(job: _Job, error: errors.WorkflowError) -> None:
+    if not job.future.done():
+        job.future.set_exception(error)
+
+
+def _fast_directory() -> str | None:
+    """A directory in memory where there is one: programs live for milliseconds."""
+    shared = Path("/dev/shm")  # noqa: S108 - files lie in a fresh directory of our own below it
+    return str(shared) if shared.is_dir() and os.access(shared, os.W_OK) else None
+
+
+def loads(document: bytes) -> dict[str, object]:
+    """The JSON object that a program answered with."""
+    value = orjson.loads(document)
+    if not isinstance(value, dict):
+        raise errors.WorkflowError("the cue command answered with something else than an object")
+    return value

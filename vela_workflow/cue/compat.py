@@ -1,0 +1,148 @@
+"""Older CUE that templates are written in, made into what the ``cue`` command accepts today (decisions 7, ops 7).
+
+Two things have changed since templates of this world were written: lists are no longer added with ``+`` or repeated
+with ``*`` (``list.Concat`` and ``list.Repeat`` do it), and ``error`` has become the name of a builtin, so a field of that
+name is quoted. The rewriting works on tokens, never inside strings or comments; text that needs nothing is returned
+as it is. Positions of errors stay those of the rewritten text, which differs only on the lines concerned.
+"""
+
+from __future__ import annotations
+
+import re
+
+from vela_workflow.cue import scanner
+from vela_workflow.cue.scanner import Comprehension, Expr, Field, Operand, Struct
+
+
+LISTS = "lists__"
+"""The name under which rewritten text uses CUE's package ``list``; it must be imported by that name."""
+
+
+def upgrade(text: str) -> str:
+    """The ``text`` of a template with its older spellings replaced; text that is not CUE is returned unchanged."""
+    try:
+        for _ in range(10):
+            changed = _lists(text)
+            if changed == text:
+                break
+            text = changed
+    except (scanner.ScanError, RecursionError):
+        return text
+    return text
+
+
+def _lists(text: str) -> str:
+    if not re.search(r"[+*]", text):
+        return text
+    file = scanner.scan(text)
+    known = _list_names(file.body)
+    for expr in _exprs(file.body):
+        found = _rewritten(expr, known, text)
+        if found is not None:
+            start, end, replacement = found
+            return text[:start] + replacement + text[end:]
+    return text
+
+
+def _rewritten(expr: Expr, known: frozenset[str], text: str) -> tuple[int, int, str] | None:
+    """The first chain of list operands in an expression, as span and replacement."""
+    operators = [operator for operator in expr.operators if not operator.startswith("unary")]
+    if len(operators) != len(expr.operators) or len(operators) != len(expr.operands) - 1:
+        return None
+    index = 0
+    while index < len(operators):
+        if operators[index] == "*" and (index == 0 or operators[index - 1] != "|"):
+            left, right = expr.operands[index], expr.operands[index + 1]
+            if _is_list(left, known) != _is_list(right, known):
+                listed, count = (left, right) if _is_list(left, known) else (right, left)
+                body = f"{LISTS}.Repeat({_source(listed, text)}, {_source(count, text)})"
+                return left.start, right.end, body
+        if operators[index] == "+":
+            last = index
+            while last < len(operators) and operators[last] == "+":
+                last += 1
+            chain = expr.operands[index : last + 1]
+            if any(_is_list(operand, known) for operand in chain) and all(_may_be_list(o, known) for o in chain):
+                body = ", ".join(_source(operand, text) for operand in chain)
+                return chain[0].start, chain[-1].end, f"{LISTS}.Concat([{body}])"
+            index = last
+        index += 1
+    return None
+
+
+def _source(operand: Operand, text: str) -> str:
+    return text[operand.start : operand.end]
+
+
+def _is_list(operand: Operand, known: frozenset[str]) -> bool:
+    """Whether an operand is declared or written as a list."""
+    if operand.list is not None:
+        return True
+    if operand.ref is not None:
+        return ".".join((operand.ref.name, *(part or "?" for part in operand.ref.tail))) in known
+    if operand.group is not None and len(operand.group.operands) == 1:
+        return _is_list(operand.group.operands[0], known)
+    return False
+
+
+def _may_be_list(operand: Operand, known: frozenset[str]) -> bool:
+    if operand.literal is not None or operand.struct is not None:
+        return False
+    return operand.ref is not None or operand.group is not None or _is_list(operand, known) or _is_call(operand)
+
+
+def _is_call(operand: Operand) -> bool:
+    return operand.literal is None and operand.ref is None and operand.list is None and operand.struct is None
+
+
+def _list_names(body: Struct) -> frozenset[str]:
+    """Dotted names that are declared as lists, from the top of the file and from their own struct."""
+    names: set[str] = set()
+    _collect(body, (), names)
+    return frozenset(names)
+
+
+def _collect(struct: Struct, path: tuple[str, ...], names: set[str]) -> None:
+    for decl in struct.decls:
+        if isinstance(decl, Comprehension):
+            _collect(decl.body, path, names)
+        elif isinstance(decl, Field) and decl.name is not None:
+            here = (*path, decl.name)
+            if _declares_list(decl.value):
+                names.update(".".join(here[start:]) for start in range(len(here)))
+            for inner in scanner.child_structs(decl.value):
+                _collect(inner, here, names)
+        elif isinstance(decl, scanner.Let) and _declares_list(decl.value):
+            names.add(decl.name)
+
+
+def _declares_list(expr: Expr) -> bool:
+    return bool(expr.operands) and all(operand.list is not None for operand in expr.operands)
+
+
+def _exprs(struct: Struct) -> list[Expr]:
+    found: list[Expr] = []
+    for decl in struct.decls:
+        if isinstance(decl, Comprehension):
+            for clause in decl.clauses:
+                _inner_exprs(clause.expr, found)
+            found.extend(_exprs(decl.body))
+        else:
+            _inner_exprs(decl.value, found)
+    return found
+
+
+def _inner_exprs(expr: Expr, found: list[Expr]) -> None:
+    for inner in expr.inner:
+        _inner_exprs(inner, found)
+    for struct in expr.structs:
+        found.extend(_exprs(struct))
+    for literal in expr.lists:
+        for element in literal.elements:
+            if isinstance(element, Comprehension):
+                for clause in element.clauses:
+                    _inner_exprs(clause.expr, found)
+                found.extend(_exprs(element.body))
+            else:
+                _inner_exprs(element, found)
+    found.append(expr)

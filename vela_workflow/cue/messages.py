@@ -1,0 +1,161 @@
+"""What the ``cue`` command says when it refuses, read and put into words for the author of a template.
+
+CUE reports errors as text. Two things are read from it. First, its kind: *not yet* (a reference to a field that does not
+exist, a value that is not concrete) or *final* (a conflict, a field that is not allowed): the same list for every rule
+that asks. Second, its place, which is led back from the program to the template. Names of ours, positions inside
+packages and injected data are left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+from vela_workflow import errors
+from vela_workflow.cue.program import Program
+
+_NOT_YET = (
+    "undefined field",
+    "incomplete",
+    "non-concrete",
+    "cannot reference optional field",
+    "unresolved disjunction",
+    "key value of dynamic field must be concrete",
+    "index out of range",
+)
+_FINAL = (
+    "conflicting",
+    "not allowed",
+    "mismatched",
+    "does not satisfy",
+    "incompatible",
+    "invalid value",
+    "invalid operand",
+    "out of bound",
+    "explicit error",
+    "error in call",
+    "structural cycle",
+    "cycle",
+    "division by zero",
+    "cannot use",
+    "field is required but not present",
+)
+COMPILE = (
+    re.compile(r"reference \"[^\"]+\" not found"),
+    re.compile(r"imported and not used"),
+    re.compile(r"unreferenced alias or let clause"),
+    re.compile(r"(?:builtin )?package \"[^\"]+\" undefined"),
+    re.compile(r"expected .+, found"),
+    re.compile(r"undefined field in package|cannot find package|undefined: |could not resolve import"),
+    re.compile(r"missing ',' |illegal |invalid character|unterminated|string literal not terminated"),
+)
+
+_PLACE = re.compile(r"^\s+(?:\./)?(?P<file>[^\s:]+):(?P<line>\d+):(?P<column>\d+)$")
+_UNUSED = re.compile(r"imported and not used: \"(?P<path>[^\"]+)\"")
+_DATA_COUNT = re.compile(r" \(and \d+ more errors?\)")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """One error of the command: what it says, the CUE path it is about, where in the program."""
+
+    message: str
+    path: str
+    places: tuple[tuple[str, int, int], ...]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no further result can mend it."""
+        return any(word in self.message for word in _FINAL) and not self.is_not_yet
+
+    @property
+    def is_not_yet(self) -> bool:
+        """Whether something that it needs does not exist yet."""
+        return any(word in self.message for word in _NOT_YET)
+
+    @property
+    def is_compile(self) -> bool:
+        """Whether the text itself is wrong, whatever the data."""
+        return any(pattern.search(self.message) for pattern in COMPILE)
+
+
+def parse(stderr: str) -> list[Report]:
+    """Read what the command printed: errors, each followed by indented places."""
+    reports: list[Report] = []
+    head = ""
+    places: list[tuple[str, int, int]] = []
+    for line in stderr.splitlines():
+        if not line.strip():
+            continue
+        match = _PLACE.match(line)
+        if match:
+            places.append((match["file"], int(match["line"]), int(match["column"])))
+        elif line.startswith((" ", "\t")) and head:
+            head += " " + line.strip()
+        else:
+            if head:
+                reports.append(_report(head, places))
+            head, places = line.strip(), []
+    if head:
+        reports.append(_report(head, places))
+    return reports
+
+
+def _report(head: str, places: list[tuple[str, int, int]]) -> Report:
+    text = _DATA_COUNT.sub("", head.removesuffix(":"))
+    path, separator, message = text.partition(": ")
+    if separator and re.fullmatch(r"[\w.$#\"\[\]\-/ ]+", path) and not path.startswith("error in call"):
+        return Report(message, path, tuple(places))
+    return Report(text, "", tuple(places))
+
+
+def unused_import(stderr: str) -> str | None:
+    """The import path that the command says nothing uses."""
+    match = _UNUSED.search(stderr)
+    return match["path"] if match else None
+
+
+def problems(reports: list[Report], program: Program) -> list[errors.Problem]:
+    """The reports as problems with places in the template, without repetition."""
+    found: dict[tuple[str, str], errors.Problem] = {}
+    for report in reports:
+        line, column = locate(report, program)
+        message = readable(report.message, program.tag)
+        path = readable_path(report.path, program.tag)
+        found.setdefault((message, path), errors.Problem(message, path=path, line=line, column=column))
+    return list(found.values())
+
+
+def locate(report: Report, program: Program) -> tuple[int, int]:
+    """The first place of a report that lies in the template, or ``(0, 0)``."""
+    for file, line, column in report.places:
+        if file.endswith(PROGRAM_FILE):
+            place = program.source_map.locate(line, column)
+            if place is not None:
+                return place
+    return 0, 0
+
+
+PROGRAM_FILE = "program.cue"
+
+
+def readable(message: str, tag: str) -> str:
+    """A message without names of ours and without the text of whole values."""
+    text = re.sub(rf"\bW_{tag}\.", "", message)
+    text = re.sub(rf"\b(?:E|P|J|W|R)_{tag}\b\.?", "", text)
+    return re.sub(r"\s+", " ", text).strip().rstrip(":")
+
+
+def readable_path(path: str, tag: str) -> str:
+    """A CUE path as users write it: ``ports.0.port`` and without names of ours."""
+    text = re.sub(rf"\b(?:E|P|W)_{tag}\.?", "", path)
+    return text.removeprefix("OUT.")
+
+
+def missing(reports: list[Report], tag: str) -> Iterator[str]:
+    """The names that are not there yet, as far as the reports tell."""
+    for report in reports:
+        match = re.search(r"(?:undefined field|cannot reference optional field): (\S+)", report.message)
+        if match:
+            yield readable(match[1], tag)

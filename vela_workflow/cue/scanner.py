@@ -1,0 +1,665 @@
+"""The structure of CUE text: declarations, label chains, comprehensions, literals, references.
+
+This is no CUE parser. Expressions are not understood, only cut: which struct and list literals stand in them, which
+names they refer to, and what their top-level operands are. That is enough to find every place where an operation is
+written, its position, the guards around it and the names that its text reaches, and to change the text at exactly
+these places. What CUE refuses, CUE refuses later with its own message; what is refused here is unbalanced text.
+
+All nodes carry character offsets into the scanned text (``end`` is exclusive).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from vela_workflow.cue import tokens
+from vela_workflow.cue.tokens import ScanError, Token
+
+__all__ = [
+    "Comprehension",
+    "Clause",
+    "Embed",
+    "Expr",
+    "Field",
+    "File",
+    "Import",
+    "Let",
+    "ListLit",
+    "Ref",
+    "ScanError",
+    "Struct",
+    "scan",
+]
+
+_CLOSERS = frozenset({")", "]", "}"})
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Ref:
+    """A name used in an expression, with the selectors behind it; ``None`` in ``tail`` is a computed index."""
+
+    name: str
+    tail: tuple[str | None, ...]
+    start: int
+    end: int
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Operand:
+    """One operand of an expression: one of the fields is set, or none for numbers, calls and the like.
+
+    ``literal`` is the value of a plain string.
+    """
+
+    start: int
+    end: int
+    literal: str | None = None
+    ref: Ref | None = None
+    struct: Struct | None = None
+    list: ListLit | None = None
+    group: Expr | None = None
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Expr:
+    """An expression: its top-level operands and operators, and everything that stands inside it."""
+
+    start: int
+    end: int
+    operands: list[Operand] = dataclasses.field(default_factory=list)
+    operators: list[str] = dataclasses.field(default_factory=list)
+    refs: list[Ref] = dataclasses.field(default_factory=list)
+    structs: list[Struct] = dataclasses.field(default_factory=list)
+    lists: list[ListLit] = dataclasses.field(default_factory=list)
+    inner: list[Expr] = dataclasses.field(default_factory=list)
+    alias: str = ""
+
+    @property
+    def is_conjunction(self) -> bool:
+        """Whether the operands are joined by ``&`` only."""
+        return all(operator == "&" for operator in self.operators)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class ListLit:
+    """A list literal; its elements are expressions and comprehensions."""
+
+    start: int
+    end: int
+    elements: list[Expr | Comprehension] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Field:
+    """A field. ``name`` is the label's value, ``None`` when the label is computed or a pattern.
+
+    ``label_start`` to ``label_end`` is the label without alias and marks; ``chained`` says that this field is the
+    whole value of the field before it in a chain ``a: b: c``.
+    """
+
+    start: int
+    end: int
+    name: str | None
+    label_start: int
+    label_end: int
+    value: Expr
+    quoted: bool = False
+    pattern: bool = False
+    optional_at: int = -1
+    alias: str = ""
+    attributes: list[str] = dataclasses.field(default_factory=list)
+    label_exprs: list[Expr] = dataclasses.field(default_factory=list)
+    chained: bool = False
+
+    @property
+    def is_definition(self) -> bool:
+        """Whether the label is a definition such as ``#x`` or ``_#x``."""
+        return not self.quoted and self.name is not None and self.name.startswith(("#", "_#"))
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether the label is computed."""
+        return self.name is None and not self.pattern
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Let:
+    """``let name = value``."""
+
+    start: int
+    end: int
+    name: str
+    value: Expr
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Embed:
+    """An embedded expression, or ``...`` (then ``value`` is empty)."""
+
+    start: int
+    end: int
+    value: Expr
+    ellipsis: bool = False
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Clause:
+    """``if``, ``for`` or ``let`` of a comprehension. ``start`` is that of the keyword; ``names`` are those it binds.
+
+    For a ``for`` clause with one variable ``names`` is ``("", value)``.
+    """
+
+    kind: str
+    start: int
+    end: int
+    expr: Expr
+    names: tuple[str, ...] = ()
+    names_start: int = -1
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Comprehension:
+    """Clauses and a body; ``alternatives`` are bodies of ``else`` where the language has them."""
+
+    start: int
+    end: int
+    clauses: list[Clause]
+    body: Struct
+
+
+Decl = Field | Let | Embed | Comprehension
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Struct:
+    """A struct: literal with braces, body of a comprehension, or the file; implicit inside a label chain."""
+
+    start: int
+    end: int
+    decls: list[Decl] = dataclasses.field(default_factory=list)
+    implicit: bool = False
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Import:
+    """One import; ``name`` is the identifier it is used by."""
+
+    path: str
+    name: str
+    alias: str
+    start: int
+    end: int
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class File:
+    """A scanned file. ``preamble`` are the spans of the package clause and the imports."""
+
+    text: str
+    body: Struct
+    imports: list[Import]
+    preamble: list[tuple[int, int]]
+    attributes: list[Token]
+
+
+def scan(text: str) -> File:
+    """Scan CUE ``text``; raises ``ScanError`` when brackets do not match or a string is not closed."""
+    return _Scanner(text, tokens.tokenize(text)).file()
+
+
+class _Scanner:
+    """A recursive descent over one list of tokens."""
+
+    def __init__(self, text: str, toks: Sequence[Token]) -> None:
+        self.text = text
+        self.toks = toks
+        self.at = 0
+
+    # Movement.
+
+    def peek(self, ahead: int = 0) -> Token | None:
+        index = self.at + ahead
+        return self.toks[index] if index < len(self.toks) else None
+
+    def op(self, text: str, ahead: int = 0) -> bool:
+        token = self.peek(ahead)
+        return token is not None and token.is_op(text)
+
+    def take(self) -> Token:
+        token = self.toks[self.at]
+        self.at += 1
+        return token
+
+    def commas(self) -> None:
+        while (token := self.peek()) is not None and token.kind == tokens.COMMA:
+            self.at += 1
+
+    def last_end(self) -> int:
+        return self.toks[self.at - 1].end if self.at else 0
+
+    # File level.
+
+    def file(self) -> File:
+        imports: list[Import] = []
+        preamble: list[tuple[int, int]] = []
+        attributes: list[Token] = []
+        self.commas()
+        while (token := self.peek()) is not None:
+            if token.kind == tokens.ATTRIBUTE:
+                attributes.append(self.take())
+            elif token.is_keyword("package") and self._word_follows():
+                start = self.take().start
+                preamble.append((start, self.take().end))
+            elif token.is_keyword("import") and not self._is_label():
+                self._import(imports, preamble)
+            else:
+                break
+            self.commas()
+        body = Struct(start=0, end=len(self.text))
+        self.decls(body, closer="")
+        if (token := self.peek()) is not None:
+            raise ScanError(f"{token.text!r} closes what was not opened", token.start)
+        for decl in body.decls:
+            if isinstance(decl, Field) and decl.start < 0:
+                attributes.append(Token(tokens.ATTRIBUTE, "", 0, 0))
+        return File(self.text, body, imports, preamble, attributes)
+
+    def _word_follows(self) -> bool:
+        token = self.peek(1)
+        return token is not None and token.kind == tokens.IDENT
+
+    def _is_label(self) -> bool:
+        return self.op(":", 1) or ((self.op("?", 1) or self.op("!", 1)) and self.op(":", 2))
+
+    def _import(self, imports: list[Import], preamble: list[tuple[int, int]]) -> None:
+        start = self.take().start
+        if self.op("("):
+            self.take()
+            self.commas()
+            while not self.op(")"):
+                imports.append(self._import_spec())
+                self.commas()
+            self.take()
+        else:
+            imports.append(self._import_spec())
+        preamble.append((start, self.last_end()))
+
+    def _import_spec(self) -> Import:
+        token = self.peek()
+        if token is None:
+            raise ScanError("an import is not complete", len(self.text))
+        start = token.start
+        alias = ""
+        if token.kind == tokens.IDENT:
+            alias = self.take().text
+            token = self.peek()
+        if token is None or not token.is_plain_string:
+            raise ScanError("expected the path of an import", start)
+        self.take()
+        path = tokens.unquote(token)
+        bare, _, qualifier = path.partition(":")
+        name = alias or qualifier or bare.rsplit("/", 1)[-1]
+        return Import(path=path, name=name, alias=alias, start=start, end=token.end)
+
+    # Declarations.
+
+    def decls(self, struct: Struct, *, closer: str) -> None:
+        self.commas()
+        while (token := self.peek()) is not None:
+            if token.kind == tokens.OPERATOR and token.text in _CLOSERS:
+                if token.text != closer:
+                    raise ScanError(f"{token.text!r} closes what was not opened", token.start)
+                return
+            if token.kind == tokens.ATTRIBUTE:
+                self.take()
+            else:
+                struct.decls.append(self.decl())
+            self.commas()
+        if closer:
+            raise ScanError("a brace is not closed", len(self.text))
+
+    def decl(self) -> Decl:
+        token = self.peek()
+        assert token is not None
+        if token.is_keyword("let") and self._word_follows() and self.op("=", 2):
+            start = self.take().start
+            name = self.take().text
+            self.take()
+            value = self.expr()
+            return Let(start, value.end, name, value)
+        if token.is_keyword("if", "for") and not self._is_label():
+            return self.comprehension()
+        if token.is_op("..."):
+            self.take()
+            value = self.expr()
+            return Embed(token.start, max(token.end, value.end), value, ellipsis=True)
+        field = self.field()
+        if field is not None:
+            return field
+        value = self.expr()
+        if value.start == value.end:
+            stray = self.peek()
+            where = stray.start if stray else len(self.text)
+            raise ScanError(f"unexpected {stray.text!r}" if stray else "unexpected end of the template", where)
+        return Embed(value.start, value.end, value)
+
+    def field(self, *, chained: bool = False) -> Field | None:
+        """A field if one starts here, else ``None`` with nothing taken."""
+        mark = self.at
+        token = self.peek()
+        if token is None:
+            return None
+        start = token.start
+        alias = ""
+        if token.kind == tokens.IDENT and self.op("=", 1):
+            alias = token.text
+            self.at += 2
+        label = self._label()
+        if label is None:
+            self.at = mark
+            return None
+        label.start = start
+        label.alias = alias
+        label.chained = chained
+        label.value = self._field_value()
+        label.end = label.value.end
+        while (token := self.peek()) is not None and token.kind == tokens.ATTRIBUTE:
+            label.attributes.append(self.take().text)
+            label.end = token.end
+        return label
+
+    def _label(self) -> Field | None:
+        token = self.peek()
+        if token is None:
+            return None
+        field = Field(token.start, 0, None, token.start, token.end, Expr(0, 0))
+        if token.kind in (tokens.IDENT, tokens.NUMBER):
+            field.name = token.text
+            self.at += 1
+        elif token.kind == tokens.STRING:
+            field.quoted = True
+            field.name = None if token.parts else tokens.unquote(token)
+            field.label_exprs = [self._part(part) for part in token.parts]
+            self.at += 1
+        elif token.is_op("(") or token.is_op("["):
+            closing = self._matching()
+            after = self.toks[closing + 1] if closing + 1 < len(self.toks) else None
+            if after is None or not (after.is_op(":") or after.is_op("?") or after.is_op("!")):
+                return None
+            self.at += 1
+            if self.op("=", 1):
+                self.at += 2
+            field.label_exprs = [self.expr()]
+            field.pattern = token.text == "["
+            self.at = closing + 1
+            field.label_end = self.last_end()
+        else:
+            return None
+        if self.op("?") or self.op("!"):
+            field.optional_at = self.take().start
+        if not self.op(":"):
+            return None
+        self.take()
+        return field
+
+    def _field_value(self) -> Expr:
+        inner = self.field(chained=True) if self._label_ahead() else None
+        if inner is None:
+            return self.expr()
+        struct = Struct(inner.start, inner.end, [inner], implicit=True)
+        operand = Operand(inner.start, inner.end, struct=struct)
+        return Expr(inner.start, inner.end, operands=[operand], structs=[struct])
+
+    def _label_ahead(self) -> bool:
+        token = self.peek()
+        if token is None:
+            return False
+        if token.kind in (tokens.IDENT, tokens.STRING, tokens.NUMBER):
+            if self.op("=", 1):
+                return self.peek(2) is not None and not self.op("{", 2) and self._label_at(2)
+            return self._is_label()
+        if token.is_op("[") or token.is_op("("):
+            return self._label_at(0)
+        return False
+
+    def _label_at(self, ahead: int) -> bool:
+        mark = self.at
+        self.at += ahead
+        try:
+            token = self.peek()
+            if token is None:
+                return False
+            if token.kind in (tokens.IDENT, tokens.STRING, tokens.NUMBER):
+                return self._is_label()
+            if not (token.is_op("[") or token.is_op("(")):
+                return False
+            self.at = self._matching()
+            return self._is_label()
+        finally:
+            self.at = mark
+
+    def _matching(self) -> int:
+        """The index of the token that closes the bracket at the current place."""
+        depth = 0
+        for index in range(self.at, len(self.toks)):
+            token = self.toks[index]
+            if token.kind == tokens.OPERATOR:
+                if token.text in "([{":
+                    depth += 1
+                elif token.text in ")]}":
+                    depth -= 1
+                    if depth == 0:
+                        return index
+        raise ScanError(f"{self.toks[self.at].text!r} is not closed", self.toks[self.at].start)
+
+    def comprehension(self) -> Comprehension:
+        first = self.peek()
+        assert first is not None
+        clauses: list[Clause] = []
+        while (token := self.peek()) is not None and token.is_keyword("if", "for", "let"):
+            clauses.append(self._clause())
+            if (comma := self.peek()) is not None and comma.kind == tokens.COMMA:
+                self.commas()
+        if not self.op("{"):
+            token = self.peek()
+            raise ScanError(
+                "expected '{' after the clauses of a comprehension", token.start if token else len(self.text)
+            )
+        body = self.struct()
+        return Comprehension(first.start, body.end, clauses, body)
+
+    def _clause(self) -> Clause:
+        keyword = self.take()
+        names: tuple[str, ...] = ()
+        names_start = -1
+        if keyword.text == "for":
+            names_start = self.toks[self.at].start if self.at < len(self.toks) else -1
+            words: list[str] = []
+            while (token := self.peek()) is not None and not token.is_keyword("in"):
+                if token.kind == tokens.IDENT:
+                    words.append(token.text)
+                self.at += 1
+            if self.peek() is None:
+                raise ScanError("expected 'in' after 'for'", keyword.start)
+            self.take()
+            names = tuple(words) if len(words) > 1 else ("", *words)
+        elif keyword.text == "let":
+            names = (self.take().text,)
+            self.take()
+        expr = self.expr(clause=True)
+        return Clause(keyword.text, keyword.start, expr.end, expr, names, names_start)
+
+    def struct(self) -> Struct:
+        opening = self.take()
+        struct = Struct(opening.start, 0)
+        self.decls(struct, closer="}")
+        struct.end = self.take().end
+        return struct
+
+    # Expressions.
+
+    def _part(self, part: Sequence[Token]) -> Expr:
+        return _Scanner(self.text, part).expr()
+
+    def expr(self, *, clause: bool = False) -> Expr:
+        """An expression up to the comma, closing bracket, attribute or (in a clause) body that ends it."""
+        first = self.peek()
+        expr = Expr(first.start if first else len(self.text), 0)
+        if first is not None and first.kind == tokens.IDENT and self.op("=", 1) and not self.op("=", 2):
+            expr.alias = first.text
+            self.at += 2
+        want_operand = True
+        while (token := self.peek()) is not None:
+            if token.kind in (tokens.COMMA, tokens.ATTRIBUTE):
+                break
+            if token.kind == tokens.OPERATOR and (token.text in _CLOSERS or token.text in (":", "=")):
+                break
+            if want_operand:
+                want_operand = not self._operand(expr, token)
+                continue
+            if clause and (token.is_op("{") or token.is_keyword("if", "for", "let")):
+                break
+            if token.kind == tokens.OPERATOR or token.is_keyword("div", "mod", "quo", "rem"):
+                self.at += 1
+                expr.operators.append(token.text)
+                want_operand = True
+            else:
+                raise ScanError(f"expected an operator or the end of the expression, found {token.text!r}", token.start)
+        expr.end = max(self.last_end(), expr.start) if (expr.operands or expr.operators or expr.alias) else expr.start
+        return expr
+
+    def _operand(self, expr: Expr, token: Token) -> bool:
+        """Take an operand or a prefix operator; true when it was an operand."""
+        operand = Operand(token.start, token.end)
+        if token.is_op("{"):
+            operand.struct = self.struct()
+            expr.structs.append(operand.struct)
+        elif token.is_op("["):
+            operand.list = self.list()
+            expr.lists.append(operand.list)
+        elif token.is_op("("):
+            self.take()
+            self.commas()
+            operand.group = self.expr()
+            self.commas()
+            expr.inner.append(operand.group)
+            if not self.op(")"):
+                raise ScanError("a parenthesis is not closed", token.start)
+            self.take()
+        elif token.kind == tokens.OPERATOR:
+            self.take()
+            if token.text == "...":
+                return False
+            expr.operators.append("unary" + token.text)
+            return False
+        else:
+            self.take()
+            for part in token.parts:
+                expr.inner.append(self._part(part))
+            if token.is_plain_string:
+                operand.literal = tokens.unquote(token)
+            if token.kind == tokens.IDENT and not token.text[0].isdigit():
+                operand.ref = Ref(token.text, (), token.start, token.end)
+                expr.refs.append(operand.ref)
+        self._selectors(expr, operand)
+        operand.end = self.last_end()
+        expr.operands.append(operand)
+        return True
+
+    def _selectors(self, expr: Expr, operand: Operand) -> None:
+        tail: list[str | None] = []
+        ref = operand.ref
+        while (token := self.peek()) is not None:
+            if token.is_op("."):
+                self.take()
+                name = self.peek()
+                if name is None or name.kind not in (tokens.IDENT, tokens.STRING):
+                    raise ScanError("expected a name after '.'", token.start)
+                self.take()
+                tail.append(tokens.unquote(name) if not name.parts else None)
+                if name.parts:
+                    expr.inner.extend(self._part(part) for part in name.parts)
+            elif token.is_op("[") and token.start == self.last_end():
+                tail.append(self._index(expr))
+            elif token.is_op("("):
+                self._arguments(expr)
+                operand.ref = None
+                tail.append(None)
+            else:
+                break
+            if ref is not None and operand.ref is ref:
+                ref.end = self.last_end()
+            else:
+                operand.struct = operand.list = operand.group = None
+        if ref is not None:
+            ref.tail = tuple(tail)
+        elif tail:
+            operand.struct = operand.list = operand.group = None
+
+    def _index(self, expr: Expr) -> str | None:
+        opening = self.take()
+        self.commas()
+        first, second = self.peek(), self.peek(1)
+        literal = None
+        if first is not None and second is not None and second.is_op("]"):
+            if first.is_plain_string:
+                literal = tokens.unquote(first)
+            elif first.kind == tokens.NUMBER:
+                literal = first.text
+        while not self.op("]"):
+            if self.peek() is None:
+                raise ScanError("'[' is not closed", opening.start)
+            if self.op(":"):
+                self.take()
+                continue
+            before = self.at
+            expr.inner.append(self.expr())
+            self.commas()
+            if self.at == before:
+                token = self.peek()
+                raise ScanError(f"unexpected {token.text!r}" if token else "unexpected end", opening.start)
+        self.take()
+        return literal
+
+    def _arguments(self, expr: Expr) -> None:
+        opening = self.take()
+        self.commas()
+        while not self.op(")"):
+            if self.peek() is None:
+                raise ScanError("'(' is not closed", opening.start)
+            before = self.at
+            expr.inner.append(self.expr())
+            self.commas()
+            if self.at == before:
+                token = self.peek()
+                raise ScanError(f"unexpected {token.text!r}" if token else "unexpected end", opening.start)
+        self.take()
+
+    def list(self) -> ListLit:
+        opening = self.take()
+        result = ListLit(opening.start, 0)
+        self.commas()
+        while not self.op("]"):
+            token = self.peek()
+            if token is None:
+                raise ScanError("'[' is not closed", opening.start)
+            before = self.at
+            if token.is_keyword("if", "for", "let"):
+                result.elements.append(self.comprehension())
+            else:
+                result.elements.append(self.expr())
+            self.commas()
+            if self.at == before:
+                raise ScanError(f"unexpected {token.text!r} in a list", token.start)
+        result.end = self.take().end
+        return result
+
+
+def child_structs(expr: Expr) -> Iterator[Struct]:
+    """The struct literals that are whole operands of an expression, through parentheses."""
+    for operand in expr.operands:
+        if operand.struct is not None:
+            yield operand.struct
+        elif operand.group is not None:
+            yield from child_structs(operand.group)

@@ -1,0 +1,451 @@
+"""Where the operations of a template are written.
+
+A *site* is a place in the text that can hold an operation. ``find`` walks a scanned template and lists all of them
+with what is needed to ask for them and to run them in order (decisions 1, 2):
+
+- the *path* that leads to it, in which computed labels and list positions are left open until the program is
+  evaluated,
+- how its *presence* is told: by a marker that is put beside it, by a marker inside a list element, or, where the
+  operation comes from a reference, by its ``#do``,
+- whether a *guard* stands around it (else it must be there, or the step fails: success by absence does not exist),
+- its place in the *order*: ``@step(n)`` first, then position in the text, children before the one that holds them,
+- which fields its text and guards *reach*.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+
+from vela_workflow.cue import library, scanner
+from vela_workflow.cue.library import Action, CuePackage, Definition
+from vela_workflow.cue.names import Names, Node, Scope, Text
+from vela_workflow.cue.scanner import Clause, Comprehension, Embed, Expr, Field, Let, ListLit, Ref, Struct
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Key:
+    """A label that the text writes."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """A computed label; its values are told by the marker table of ``number``."""
+
+    number: int
+    field: Field
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a list; ``index`` is ``None`` where comprehensions make the list."""
+
+    index: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AnyKey:
+    """Every field of a struct that is written elsewhere."""
+
+
+Segment = Key | Computed | Position | AnyKey
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loop:
+    """In an order key: the iteration of a ``for`` clause, by its number."""
+
+    number: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """In an order key: the place in a list or table that the program tells, by the number of the open segment."""
+
+    segment: int
+
+
+OrderKey = tuple[tuple[int, int] | Loop | Place, ...]
+LAST = (3, 0)
+"""Sorts an operation behind those that are written inside it."""
+
+MARKER, TABLE, ELEMENT, REFERENCE = "marker", "table", "element", "reference"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Anchor:
+    """The text with which results are unified where the place of the operation itself is not written out.
+
+    ``depth`` is how many segments of the path lead to that text.
+    """
+
+    start: int
+    end: int
+    depth: int
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Site:
+    """One place that can hold an operation.
+
+    ``start`` and ``end`` are the span of the text that a result replaces; for a mirrored site (an operation that
+    stands in text written elsewhere, ``mirrored`` segments below that text) results are unified there instead.
+    """
+
+    number: int
+    path: tuple[Segment, ...]
+    presence: str
+    action: Action | None
+    guarded: bool
+    order: OrderKey
+    start: int
+    end: int
+    loops: tuple[int, ...]
+    field: Field | None
+    text: Text
+    mirrored: int = 0
+    anchor: Anchor | None = None
+    reach: frozenset[int] = frozenset()
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the path has no open segments."""
+        return all(
+            isinstance(segment, Key) or (isinstance(segment, Position) and segment.index is not None)
+            for segment in self.path
+        )
+
+    @property
+    def mandatory(self) -> bool:
+        """Whether this operation must be there in every evaluation until it has run."""
+        return not self.guarded and not self.mirrored and self.is_static
+
+
+@dataclasses.dataclass(slots=True)
+class Survey:
+    """What was found in a template."""
+
+    sites: list[Site]
+    names: Names
+    loops: dict[int, Clause]
+    computed: dict[int, tuple[Field, tuple[int, ...]]]
+    problems: list[tuple[str, int]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Here:
+    """Where the walk stands."""
+
+    path: tuple[Segment, ...] = ()
+    order: OrderKey = ()
+    guarded: bool = False
+    loops: tuple[int, ...] = ()
+    owner: Field | None = None
+    anchor: Anchor | None = None
+
+    def step(self, **changes: object) -> _Here:
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+_Inner = tuple[tuple[Segment, ...], OrderKey, Action | None]
+
+_STEP = re.compile(r"@step\((\d+)\)")
+
+
+def find(file: scanner.File, packages: Mapping[str, CuePackage]) -> Survey:
+    """List the sites of a scanned template; ``packages`` maps the identifiers it imports to packages of ours."""
+    return _Finder(file, packages).survey()
+
+
+class _Finder:
+    def __init__(self, file: scanner.File, packages: Mapping[str, CuePackage]) -> None:
+        self.file = file
+        self.packages = packages
+        self.names = Names(file.body)
+        self.result = Survey([], self.names, {}, {}, [])
+        self.number = 0
+        self.live = set(_live(file.body))
+
+    def survey(self) -> Survey:
+        self.walk_struct(self.file.body, self.names.root, _Here())
+        self.names.set_opaque(site.field for site in self.result.sites if site.field is not None and not site.mirrored)
+        for site in self.result.sites:
+            site.reach = self.names.reach([site.text]) | self.names.inside(site.text)
+        self.result.problems.extend(self._unknown_names())
+        return self.result
+
+    def next_number(self) -> int:
+        self.number += 1
+        return self.number - 1
+
+    # Walking.
+
+    def walk_struct(self, struct: Struct, scope: Scope, here: _Here) -> None:
+        for decl in struct.decls:
+            if isinstance(decl, Field):
+                self.walk_field(decl, scope, here)
+            elif isinstance(decl, Comprehension):
+                self.walk_comprehension(decl, here, (1, decl.start))
+            elif isinstance(decl, Embed) and not decl.ellipsis:
+                self.walk_nested(decl.value, scope, here.step(order=(*here.order, (1, decl.start))))
+
+    def walk_comprehension(self, comprehension: Comprehension, here: _Here, level: tuple[int, int]) -> None:
+        order: list[tuple[int, int] | Loop | Place] = [*here.order, level]
+        loops = list(here.loops)
+        for clause in comprehension.clauses:
+            if clause.kind == "for":
+                number = self.next_number()
+                self.result.loops[number] = clause
+                loops.append(number)
+                order.append(Loop(number))
+        inner = here.step(order=tuple(order), guarded=True, loops=tuple(loops))
+        self.walk_struct(comprehension.body, self.names.scope_of(comprehension.body), inner)
+
+    def walk_field(self, field: Field, scope: Scope, here: _Here) -> None:
+        if field.is_definition or field.pattern or (not here.path and field.name in ("parameter", "context")):
+            return
+        level = next(((0, int(m[1])) for text in field.attributes if (m := _STEP.match(text))), (1, field.start))
+        segment: Segment = Key(field.name) if field.name is not None else Computed(self.next_number(), field)
+        inner = here.step(path=(*here.path, segment), order=(*here.order, level), owner=field)
+        before = len(self.result.sites)
+        self.walk_value(field.value, scope, inner, field, text=field)
+        if isinstance(segment, Computed) and len(self.result.sites) > before:
+            self.result.computed[segment.number] = (field, here.loops)
+
+    def walk_value(self, expr: Expr, scope: Scope, here: _Here, field: Field | None, *, text: Text) -> None:
+        """What stands inside a value, then the value itself."""
+        if field is not None:
+            scope = self.names.home(field)
+        self.walk_nested(expr, scope, here)
+        action = self.action_of(expr, scope)
+        if action is not None or self._may_be_action(expr, scope):
+            self._add(expr, here, field, action, text)
+        elif self._guarded_action(expr, scope):
+            self._add(expr, here.step(guarded=True), field, None, text)
+
+    def walk_nested(self, expr: Expr, scope: Scope, here: _Here) -> None:
+        for operand in expr.operands:
+            if operand.struct is not None:
+                self.walk_struct(operand.struct, self.names.scope_of(operand.struct), here)
+            elif operand.group is not None:
+                self.walk_nested(operand.group, scope, here)
+            elif operand.list is not None:
+                self.walk_list(operand.list, scope, here)
+        if here.path and expr.is_conjunction:
+            self._mirror(expr, scope, here)
+
+    def walk_list(self, literal: ListLit, scope: Scope, here: _Here) -> None:
+        open_list = any(isinstance(element, Comprehension) for element in literal.elements)
+        if open_list and here.anchor is None:
+            here = here.step(anchor=Anchor(literal.start, literal.end, len(here.path)))
+        for index, element in enumerate(literal.elements):
+            place = Position(None if open_list else index)
+            order = (*here.order, Place(len(here.path)) if open_list else (1, index))
+            inner = here.step(path=(*here.path, place), order=order)
+            if isinstance(element, Expr):
+                self.walk_value(element, scope, inner, None, text=element)
+            else:
+                self._list_comprehension(element, inner)
+
+    def _list_comprehension(self, comprehension: Comprehension, here: _Here) -> None:
+        body = comprehension.body
+        scope = self.names.scope_of(body)
+        inner = here.step(guarded=True)
+        value = Expr(body.start, body.end, [scanner.Operand(body.start, body.end, struct=body)], structs=[body])
+        self.walk_struct(body, scope, inner)
+        action = self.action_of(value, scope)
+        if action is not None or self._may_be_action(value, scope):
+            self._add(value, inner, None, action, comprehension)
+
+    # What a value is.
+
+    def action_of(self, expr: Expr, scope: Scope) -> Action | None:
+        """The operation that the text of a value writes itself: by a definition of a package, or by hand with ``#do``."""
+        if not expr.is_conjunction:
+            return None
+        for struct in scanner.child_structs(expr):
+            found = library.written_action(struct)
+            if found is not None:
+                return found
+        for ref in library.operand_refs(expr):
+            definition = self._definition(ref, scope)
+            if definition is not None and definition.action is not None:
+                return definition.action
+        return None
+
+    def _definition(self, ref: Ref, scope: Scope) -> Definition | None:
+        """The definition of a package that a reference names."""
+        package = self._package(ref, scope)
+        if package is None or len(ref.tail) != 1 or ref.tail[0] is None:
+            return None
+        return package.definitions.get(ref.tail[0])
+
+    def _package(self, ref: Ref, scope: Scope) -> CuePackage | None:
+        if ref.name not in self.packages or self.names.lookup(ref.name, scope):
+            return None
+        return self.packages[ref.name]
+
+    def _may_be_action(self, expr: Expr, scope: Scope) -> bool:
+        """Whether references in a value could make it an operation."""
+        return any(self._node_may_be_action(node, set()) for node in self._operand_nodes(expr, scope))
+
+    def _guarded_action(self, expr: Expr, scope: Scope) -> bool:
+        """Whether a comprehension inside a value embeds an operation: ``x: {if c {kube.#Apply & {…}}}``."""
+        for struct in scanner.child_structs(expr):
+            for decl in struct.decls:
+                if isinstance(decl, Comprehension):
+                    body = decl.body
+                    value = Expr(body.start, body.end, [scanner.Operand(body.start, body.end, struct=body)])
+                    if self.action_of(value, scope) is not None or self._may_be_action(value, scope):
+                        return True
+        return False
+
+    def _operand_nodes(self, expr: Expr, scope: Scope) -> Iterator[Field | Let]:
+        """Definitions and bindings that are operands of a value; live fields carry results, not operations."""
+        for ref, where in self._operand_refs(expr, scope):
+            for node in self.names.exact(ref, where):
+                if id(node) not in self.live:
+                    yield node
+
+    def _operand_refs(self, expr: Expr, scope: Scope) -> Iterator[tuple[Ref, Scope]]:
+        for operand in expr.operands:
+            if operand.ref is not None:
+                yield operand.ref, scope
+            elif operand.group is not None:
+                yield from self._operand_refs(operand.group, scope)
+            elif operand.struct is not None:
+                for decl in operand.struct.decls:
+                    if isinstance(decl, Embed):
+                        yield from self._operand_refs(decl.value, self.names.scope_of(operand.struct))
+
+    def _node_may_be_action(self, node: Field | Let, seen: set[int]) -> bool:
+        if id(node) in seen:
+            return False
+        seen.add(id(node))
+        scope = self.names.home(node)
+        for ref, where in self._operand_refs(node.value, scope):
+            definition = self._definition(ref, where)
+            if definition is not None and definition.action is not None:
+                return True
+        if any(library.written_action(struct) for struct in scanner.child_structs(node.value)):
+            return True
+        return any(self._node_may_be_action(inner, seen) for inner in self._operand_nodes(node.value, scope))
+
+    # Operations that stand in text written elsewhere.
+
+    def _mirror(self, expr: Expr, scope: Scope, here: _Here) -> None:
+        for path, order, action in self._inside_refs(expr, scope, set()):
+            self._add_mirrored(expr, here, path, order, action)
+
+    def _inside_refs(self, expr: Expr, scope: Scope, seen: set[int]) -> Iterator[_Inner]:
+        """Operations inside what the operands of a value refer to, relative to the value."""
+        for ref, where in self._operand_refs(expr, scope):
+            definition = self._definition(ref, where)
+            for index, (labels, action) in enumerate(definition.nested if definition else ()):
+                yield tuple(Key(name) for name in labels), ((1, index),), action
+            for node in self.names.exact(ref, where):
+                if id(node) not in self.live and id(node) not in seen:
+                    yield from self._inside_expr(node.value, self.names.home(node), seen | {id(node)})
+
+    def _inside_expr(self, expr: Expr, scope: Scope, seen: set[int]) -> Iterator[_Inner]:
+        for struct in scanner.child_structs(expr):
+            yield from self._inside_struct(struct, self.names.scope_of(struct), seen, ())
+        yield from self._inside_refs(expr, scope, seen)
+
+    def _inside_struct(self, struct: Struct, scope: Scope, seen: set[int], prefix: OrderKey) -> Iterator[_Inner]:
+        for decl in struct.decls:
+            if isinstance(decl, Comprehension):
+                inner_scope = self.names.scope_of(decl.body)
+                yield from self._inside_struct(decl.body, inner_scope, seen, (*prefix, (1, decl.start)))
+            elif isinstance(decl, Field) and not decl.is_definition and not decl.pattern and id(decl) not in seen:
+                segment: Segment = Key(decl.name) if decl.name is not None else AnyKey()
+                order: OrderKey = (*prefix, (1, decl.start))
+                for path, rest, action in self._inside_expr(decl.value, scope, seen | {id(decl)}):
+                    yield (segment, *path), (*order, *rest), action
+                if self.action_of(decl.value, scope) is not None or self._may_be_action(decl.value, scope):
+                    yield (segment,), (*order, LAST), None
+
+    # Recording.
+
+    def _add(self, expr: Expr, here: _Here, field: Field | None, action: Action | None, text: Text) -> None:
+        if action is None:
+            presence = REFERENCE
+        elif field is None:
+            presence = ELEMENT
+        else:
+            presence = MARKER if field.name is not None else TABLE
+        number = self.next_number()
+        if presence == TABLE and isinstance(here.path[-1], Computed):
+            number = here.path[-1].number
+        self.result.sites.append(
+            Site(
+                number=number,
+                path=here.path,
+                presence=presence,
+                action=action,
+                guarded=here.guarded,
+                order=(*here.order, LAST),
+                start=_value_start(expr),
+                end=expr.end,
+                loops=here.loops,
+                field=field or here.owner,
+                text=text,
+                anchor=here.anchor,
+            )
+        )
+
+    def _add_mirrored(
+        self, expr: Expr, here: _Here, path: tuple[Segment, ...], order: OrderKey, action: Action | None
+    ) -> None:
+        self.result.sites.append(
+            Site(
+                number=self.next_number(),
+                path=(*here.path, *path),
+                presence=REFERENCE,
+                action=action,
+                guarded=True,
+                order=(*here.order, *order),
+                start=_value_start(expr),
+                end=expr.end,
+                loops=here.loops,
+                field=here.owner,
+                text=here.owner if here.owner is not None else expr,
+                mirrored=len(path),
+                anchor=here.anchor or Anchor(_value_start(expr), expr.end, len(here.path)),
+            )
+        )
+
+    def _unknown_names(self) -> Iterator[tuple[str, int]]:
+        """References to what a package of ours does not declare: CUE takes them for undecided and would wait for ever."""
+        for ref, scope in self.names.refs:
+            package = self._package(ref, scope)
+            name = ref.tail[0] if ref.tail else None
+            if package is None or name is None or name in package.names:
+                continue
+            what = "operation" if name.startswith("#") else "field"
+            yield f"{package.path} has no {what} {name}", ref.start
+
+
+def _value_start(expr: Expr) -> int:
+    """Where a value starts behind its alias ``X=``."""
+    return expr.operands[0].start if expr.alias and expr.operands else expr.start
+
+
+def _live(struct: Struct) -> Iterator[int]:
+    """The ids of all fields that are values of the template, not parts of definitions."""
+    for decl in struct.decls:
+        if isinstance(decl, Comprehension):
+            yield from _live(decl.body)
+        elif isinstance(decl, Field) and not decl.is_definition and not decl.pattern:
+            yield id(decl)
+            yield from _live_in(decl.value)
+        elif isinstance(decl, Embed):
+            yield from _live_in(decl.value)
+
+
+def _live_in(expr: Expr) -> Iterator[int]:
+    for struct in scanner.child_structs(expr):
+        yield from _live(struct)

@@ -1,0 +1,158 @@
+"""A template, prepared once and never changed.
+
+``prepare`` scans the text, refuses what may not be evaluated (attributes that reach outside, imports that are not
+allowed, operations that do not exist) and finds the sites of its operations. What is wrong is raised as ``Invalid``
+with the line and column of every problem, before anything is evaluated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+
+from vela_workflow import errors
+from vela_workflow.cue import compat, library, rewrite, scanner, sites
+from vela_workflow.cue.library import Library
+from vela_workflow.cue.scanner import Comprehension, Field, Import, Let
+from vela_workflow.cue.sites import Survey
+
+TEXT_LIMIT = 512 * 1024
+"""The size of a template in characters from which on it is refused."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """A prepared template: immutable, shared by all steps that use its text."""
+
+    text: str
+    file: scanner.File
+    survey: Survey
+    imports: tuple[Import, ...]
+    library: Library
+    key: str
+    tag: str
+    parameter_spans: tuple[tuple[int, int], ...] | None
+
+    def reach_of_text(self, text: str) -> frozenset[int]:
+        """The ids of the fields that an expression on the template's values (an output) can depend on.
+
+        Raises ``scanner.ScanError`` when it is not CUE.
+        """
+        names = self.survey.names
+        refs = [(ref, names.root) for ref in _all_refs(scanner.scan(text).body)]
+        return names.reach_of_refs(refs)
+
+
+def prepare(text: str, packages: Library) -> Template:
+    """Prepare the ``text`` of a template; raises ``Invalid`` with every problem found, each with line and column."""
+    if len(text) > TEXT_LIMIT:
+        raise errors.Invalid([errors.Problem(f"the template is longer than {TEXT_LIMIT // 1024} KiB")])
+    text = compat.upgrade(text)
+    try:
+        file = scanner.scan(text)
+    except scanner.ScanError as error:
+        raise invalid(text, [(error.message, error.offset)]) from None
+    except RecursionError:
+        raise errors.Invalid([errors.Problem("the template is nested too deeply")]) from None
+    problems = list(_refused(file, packages))
+    if problems:
+        raise invalid(text, problems)
+    ours = {found.name if found.alias else packages.packages[found.path].identifier: packages.packages[found.path]
+            for found in file.imports if found.path in packages.packages}  # fmt: skip
+    survey = sites.find(file, ours)
+    if survey.problems:
+        raise invalid(text, survey.problems)
+    key = hashlib.sha256(f"{packages.digest}\0{text}".encode()).hexdigest()
+    return Template(
+        text=text,
+        file=file,
+        survey=survey,
+        imports=(*file.imports, Import("list", compat.LISTS, compat.LISTS, 0, 0)),
+        library=packages,
+        key=key,
+        tag=_tag(key, text),
+        parameter_spans=_parameter_spans(file, survey),
+    )
+
+
+def invalid(text: str, problems: list[tuple[str, int]]) -> errors.Invalid:
+    """``Invalid`` for problems given as message and offset in ``text``."""
+    found = []
+    for message, offset in problems:
+        line, column = rewrite.place(text, offset)
+        found.append(errors.Problem(message, line=line, column=column))
+    return errors.Invalid(found)
+
+
+def _tag(key: str, text: str) -> str:
+    """A suffix for names of ours that does not occur in the template."""
+    for start in range(len(key) - 6):
+        tag = key[start : start + 6]
+        if tag not in text:
+            return tag
+    return key
+
+
+def _refused(file: scanner.File, packages: Library) -> Iterator[tuple[str, int]]:
+    for token in file.attributes:
+        yield f"file-level attribute {token.text} is not allowed in a template", token.start
+    for found in file.imports:
+        if found.path not in packages.packages and not library.is_standard(found.path):
+            known = ", ".join(sorted(packages.packages))
+            yield f"unknown import {json.dumps(found.path)}; there are {known} and CUE's standard packages", found.start
+    for match in re.finditer(r"@(extern|embed|experiment)\b", file.text):
+        if any(start <= match.start() < end for start, end in _code_spans(file)):
+            yield f"attribute {match[0]} is not allowed in a template", match.start()
+
+
+def _code_spans(file: scanner.File) -> Iterator[tuple[int, int]]:
+    """The spans of attributes on fields; attributes elsewhere are seen by the scanner."""
+    for field in _fields(file.body):
+        for attribute in field.attributes:
+            start = file.text.find(attribute, field.value.end)
+            yield start, start + len(attribute)
+
+
+def _fields(struct: scanner.Struct) -> Iterator[Field]:
+    for decl in struct.decls:
+        if isinstance(decl, Field):
+            yield decl
+            for inner in decl.value.structs:
+                yield from _fields(inner)
+        elif isinstance(decl, Comprehension):
+            yield from _fields(decl.body)
+
+
+def _all_refs(struct: scanner.Struct) -> Iterator[scanner.Ref]:
+    """All references in a scanned text, wherever they stand."""
+    from vela_workflow.cue.names import Names
+
+    for ref, _ in Names(struct).refs:
+        yield ref
+
+
+def _parameter_spans(file: scanner.File, survey: Survey) -> tuple[tuple[int, int], ...] | None:
+    """The declarations that decide what ``parameter`` may be; ``None`` when operations are among them."""
+    names = survey.names
+    parameters = [decl for decl in file.body.decls if isinstance(decl, Field) and decl.name == "parameter"]
+    reached = names.reach(parameters)
+    acting = {id(site.field) for site in survey.sites if site.field is not None}
+    spans: list[tuple[int, int]] = []
+    for decl in file.body.decls:
+        if isinstance(decl, Field | Let):
+            inside = {id(decl)} | (names.inside(decl))
+            if decl not in parameters and not inside & reached:
+                continue
+            if inside & acting:
+                return None
+            spans.append((decl.start, decl.end))
+        elif isinstance(decl, Comprehension) and _declares_parameter(decl):
+            return None
+    return tuple(spans)
+
+
+def _declares_parameter(comprehension: Comprehension) -> bool:
+    return any(isinstance(decl, Field) and decl.name == "parameter" for decl in comprehension.body.decls)
