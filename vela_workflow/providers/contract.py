@@ -20,8 +20,28 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from vela_workflow.clusters.client import ClusterClient
+from vela_workflow.clusters.interest import Interest
+
+__all__ = [
+    "JSON",
+    "Call",
+    "Clusters",
+    "Control",
+    "ControlKind",
+    "Effect",
+    "Interest",
+    "Operation",
+    "OperationFunction",
+    "Outcome",
+    "Package",
+    "Tags",
+    "Variables",
+]
 
 JSON = dict[str, Any]
+
+Tags = Mapping[tuple[str | int, ...], Mapping[str, str]]
+"""Comments ``// +key=value`` above fields of an action, by the path of the field inside the action's ``patch``."""
 
 
 class Effect(enum.Enum):
@@ -30,17 +50,6 @@ class Effect(enum.Enum):
     READ = "read"
     IDEMPOTENT = "idempotent"
     ONCE = "once"
-
-
-@dataclass(frozen=True, slots=True)
-class Interest:
-    """Objects whose change could change the answer of an operation; an empty ``name`` stands for every object."""
-
-    cluster: str
-    api_version: str
-    kind: str
-    namespace: str
-    name: str = ""
 
 
 class ControlKind(enum.Enum):
@@ -111,7 +120,8 @@ class Call:
     ``args`` are its arguments as plain JSON (``$params``, or the top level of a legacy action). ``path`` is where the
     action stands in the template. ``resumed`` tells a suspend that somebody let the step go on. ``again`` is true when
     this action already succeeded in this attempt of the step and is only looked at again after a wake (decisions 24).
-    ``key`` is stable over restarts and unique per attempt: the idempotency key of a ``once`` operation.
+    ``key`` is stable over restarts and unique per attempt: the idempotency key of a ``once`` operation. ``tags`` are
+    comments of the template that steer a merge.
     """
 
     args: JSON
@@ -127,7 +137,7 @@ class Call:
     variables: Variables
     resumed: bool = False
     again: bool = False
-    previous: JSON | None = None
+    tags: Tags = field(default_factory=dict)
     run_annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
