@@ -12,21 +12,21 @@ engine does not know are the driver's and are left alone. Write variables and st
 
 The loop of a driver::
 
-    run = Pass(plan, identity, status, state, variables, now(), woken=woken)
+    run = Pass(plan, identity, status, state, variables=variables, woken=woken)
     tasks = {start(task) for task in run.advance(now())}
     while tasks:
-        done, tasks = await wait_for_first(tasks)
+        done, tasks = await wait_for_first(tasks)   # at most until run.next_look(now())
         for task, answer in done:
             match task:
                 case EvaluateCondition():
-                    run.condition(task, answer)            # True, False or what is wrong
+                    run.condition(task, answer, now())     # True, False or an errors.WorkflowError
                 case EvaluateInput():
-                    run.input(task, answer)                # the value, or an errors.WorkflowError
+                    run.input(task, answer, now())         # the value, or an errors.WorkflowError
                 case Execute() | CollectOutputs():
                     run.finished(task, answer, now())      # a result
         tasks |= {start(task) for task in run.advance(now())}
     conclusion = run.conclude(now())
-    if conclusion.state_changed:
+    if conclusion.state_needed and conclusion.state_changed or variables.revision != known_revision:
         store(conclusion.state, variables)
     if conclusion.status != status:
         write(conclusion.status)
@@ -35,16 +35,18 @@ The loop of a driver::
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from vela_workflow import errors
 from vela_workflow.api import constants
+from vela_workflow.api.constants import Reason, StepPhase
+from vela_workflow.engine import board as boards
+from vela_workflow.engine import inputs, intake, outcome, paths, resolve, scope, summary, tasks, timing
 from vela_workflow.engine import plan as plans
 from vela_workflow.engine import result as results
-from vela_workflow.engine import tasks
+from vela_workflow.engine import steps as model
 from vela_workflow.engine import variables as variables_
 
 JSON = dict[str, Any]
@@ -52,33 +54,8 @@ JSON = dict[str, Any]
 EVERYTHING = "*"
 """In ``woken``: look again at every waiting step."""
 
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """Something that happened, for an Event; ``step`` is empty when it concerns the run."""
-
-    reason: constants.EventReason
-    message: str
-    warning: bool = False
-    step: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Conclusion:
-    """What to write after a pass and what to do next.
-
-    ``requeue_after`` is in seconds, ``None`` when no timer is needed (finished, or suspended without an end).
-    ``state_changed`` is false when what changed in ``state`` need not survive the process. ``state_needed`` is false
-    when a restart of the operator would lose nothing without it. ``started`` names the ids of steps in flight.
-    """
-
-    status: JSON
-    state: JSON
-    state_changed: bool
-    state_needed: bool
-    requeue_after: float | None
-    transitions: tuple[Transition, ...]
-    in_flight: frozenset[str]
+Transition = summary.Transition
+Conclusion = summary.Conclusion
 
 
 class Pass:
@@ -87,32 +64,325 @@ class Pass:
     def __init__(
         self,
         plan: plans.Plan,
-        identity: Any,
+        identity: scope.Identity,
         status: Mapping[str, Any],
         state: Mapping[str, Any],
-        variables: variables_.Variables,
-        now: datetime,
         *,
+        variables: variables_.Variables,
         woken: Collection[str] = (),
-    ) -> None: ...
+    ) -> None:
+        self._board = intake.load(plan, identity, status, state, variables)
+        self._woken: set[str] = set()
+        self._blocked = ""
+        self._out: list[tasks.Task] = []
+        self.wake(woken)
+
+    @property
+    def restarts(self) -> Mapping[str, int]:
+        """How often the run (``*``) and each step path were restarted."""
+        return self._board.restarts
+
+    def wake(self, names: Collection[str]) -> None:
+        """Let waiting steps look again at once, by name or id; ``EVERYTHING`` means all. Also during a pass."""
+        for node in self._board.nodes:
+            if EVERYTHING in names or node.step.name in names or node.id in names:
+                self._woken.add(node.step.path)
 
     def advance(self, now: datetime) -> list[tasks.Task]:
         """What may be done now and was not handed out before."""
+        board, self._out = self._board, []
+        if board.status.get("finished"):
+            return []
+        while True:
+            changed = self._expire(now)
+            changed |= self._visit(board.roots, board.plan.mode, None, now)
+            if not changed and not self._unstick(now):
+                return self._out
 
-    def condition(self, task: tasks.EvaluateCondition, answer: bool | errors.WorkflowError) -> None:
-        """Tell what an ``if`` came to; an error makes the step ``failed/Rendering``."""
+    def condition(self, task: tasks.EvaluateCondition, answer: bool | errors.WorkflowError, now: datetime) -> None:
+        """Tell what an ``if`` came to; an error makes the step ``failed/Rendering`` (decisions 9 and 11)."""
+        node = self._taken(task)
+        if isinstance(answer, errors.WorkflowError):
+            outcome.fail(self._board, node, Reason.RENDERING, f"if: {answer.message.removeprefix('if: ')}", now)
+        elif answer:
+            node.condition = True
+        else:
+            outcome.skip(self._board, node)
 
-    def input(self, task: tasks.EvaluateInput, answer: Any | errors.WorkflowError) -> None:
+    def input(self, task: tasks.EvaluateInput, answer: Any | errors.WorkflowError, now: datetime) -> None:
         """Tell the value of an input; an error makes the step ``failed/Input``."""
+        node = self._taken(task)
+        if isinstance(answer, errors.WorkflowError):
+            message = f"get input from [{task.expression}]: {answer.message}"
+            outcome.fail(self._board, node, Reason.INPUT, message, now)
+        else:
+            node.scripts[task.expression] = answer
 
     def finished(self, task: tasks.Execute | tasks.CollectOutputs, result: results.Result, now: datetime) -> None:
         """Tell what an attempt came to."""
+        outcome.apply(self._board, self._taken(task), result, now)
 
     def keep(self, task: tasks.Execute, started: Any) -> None:
         """Keep (JSON) what the step started with, for all its later attempts (decisions 23)."""
+        self._board.by_path[task.step.path].memory["started"] = started
 
-    def blocked(self, message: str) -> None:
-        """Tell that the run cannot be carried out now (definition missing, …): condition False, phase initializing."""
+    def blocked(self, message: str, task: tasks.Task | None = None) -> None:
+        """Tell that the run, or the step of a task, cannot be carried out now: a definition is missing, say.
 
-    def conclude(self, now: datetime) -> Conclusion:
+        It is no failure of a step: with ``task`` the step stays as it was (``pending`` when it had not started) and is
+        tried again in a later pass. The run shows the error in the condition ``WorkflowRun`` and is ``initializing``
+        while no step has started (engine 2.2, error path A).
+        """
+        self._blocked = self._blocked or message
+        if task is not None:
+            node = self._taken(task)
+            node.blocked = message
+            if isinstance(task, tasks.Execute) and task.started is None and not node.memory.get("at"):
+                node.entry.update(phase="", reason="", message="")
+                for key in ("firstExecuteTime", "lastExecuteTime"):
+                    node.entry.pop(key, None)
+                node.memory = {}
+            if not node.started:
+                node.show(StepPhase.PENDING, "", message)
+
+    def next_look(self, now: datetime) -> float | None:
+        """Seconds until a step that is not being worked on needs attention (a retry, a deadline); ``None``: never."""
+        return summary.requeue_after(self._board, now, blocked=bool(self._blocked))
+
+    def conclude(self, now: datetime) -> summary.Conclusion:
         """What to write. May also be called in the middle of a pass, for a checkpoint before a ``once`` operation."""
+        return summary.conclude(self._board, now, self._blocked)
+
+    def _taken(self, task: tasks.Task) -> boards.Node:
+        node = self._board.by_path[task.step.path]
+        if node.task is not task:
+            raise ValueError(f'the answer for step "{task.step.path}" came twice, or belongs to another pass')
+        node.task = None
+        return node
+
+    def _hand_out(self, node: boards.Node, task: tasks.Task) -> None:
+        node.task = task
+        self._out.append(task)
+
+    def _expire(self, now: datetime) -> bool:
+        """End what has passed its deadline, suspended or not (decisions 12)."""
+        changed = False
+        for node in self._board.nodes:
+            deadline = None if node.busy else node.deadline()
+            if deadline is None or now < deadline:
+                continue
+            if node.step.is_group:
+                outcome.time_out_group(self._board, node, now)
+            else:
+                outcome.time_out(self._board, node, now)
+            changed = True
+        return changed
+
+    def _visit(self, nodes: list[boards.Node], mode: constants.Mode, group: boards.Node | None, now: datetime) -> bool:
+        """Let the steps of one level go on or start, as the mode allows (engine 3.3); tells whether any changed."""
+        changed, moving = False, False
+        for node in nodes:
+            if node.started or (node.finished and not node.settled):
+                changed |= self._go_on(node, now)
+                moving |= not node.settled
+        sequential = mode is constants.Mode.STEP_BY_STEP
+        for node in nodes:
+            if node.settled or node.started or node.finished:
+                continue
+            if sequential and moving:
+                break
+            changed |= self._start(node, nodes, sequential=sequential, group=group, now=now)
+            if sequential and not node.settled:
+                break
+        return changed
+
+    def _go_on(self, node: boards.Node, now: datetime) -> bool:
+        if not node.step.is_group:
+            self._look_again(node, now)
+            return False
+        changed = self._visit(node.children, node.step.mode, node, now)
+        if node.finished or node.task is not None:
+            return changed
+        if not all(child.finished for child in node.children):
+            return outcome.show_group(node, now) or changed
+        phase, _, _ = outcome.group_result(self._board, node)
+        if phase is StepPhase.SUCCEEDED and node.step.outputs:
+            self._hand_out(node, tasks.CollectOutputs(node.step, node.id, self._board.context(node)))
+            return changed
+        outcome.end_group(self._board, node, now)
+        return True
+
+    def _look_again(self, node: boards.Node, now: datetime) -> None:
+        board = self._board
+        group_held = node.parent is not None and node.parent.held
+        if node.task is not None or node.blocked or board.hold or node.held or group_held:
+            return
+        if not timing.due(node.phase, node.memory, now, woken=node.step.path in self._woken):
+            return
+        self._woken.discard(node.step.path)
+        if node.template_suspended:
+            resumed = [*node.memory.get("resumed", ()), node.memory.pop("suspended", intake.ANY_FIELD)]
+            node.memory["resumed"] = resumed
+            node.memory.pop("until", None)
+        if node.phase == StepPhase.FAILED and constants.RetryOn.TIMEOUT in node.step.retries_on:
+            # Its timeout is for each attempt; the next one starts now.
+            node.show(StepPhase.RUNNING, node.reason, node.message)
+            node.memory["since"] = now.timestamp()
+        self._execute(node, self._values(node))
+
+    def _values(self, node: boards.Node) -> list[tuple[paths.Path, Any]]:
+        """The inputs that go into the parameters, with ``null`` for what is gone since the step started."""
+        return [
+            (item.key, resolve.resolve(self._board, node, item).value)
+            for item in node.step.inputs
+            if item.key is not None
+        ]
+
+    def _execute(self, node: boards.Node, values: list[tuple[paths.Path, Any]]) -> None:
+        task = tasks.Execute(
+            step=node.step,
+            id=node.id,
+            parameters=inputs.inject(node.step.properties, values),
+            context=self._board.context(node),
+            attempt=int(node.memory.get("failures", 0)) + 1,
+            started=node.memory.get("started"),
+            resumed=tuple(node.memory.get("resumed", ())),
+            deadline=outcome.effective_deadline(node),
+        )
+        self._hand_out(node, task)
+
+    def _start(
+        self,
+        node: boards.Node,
+        siblings: list[boards.Node],
+        *,
+        sequential: bool,
+        group: boards.Node | None,
+        now: datetime,
+    ) -> bool:
+        """Let a step that has not started leave ``pending``, if it may (engine 3.4 to 3.6)."""
+        board, step = self._board, node.step
+        if node.task is not None or node.blocked:
+            return False
+        if group is not None and group.finished and group.reason != Reason.TERMINATE:
+            outcome.after_group(board, node, group, now)
+            return True
+        held = board.hold or node.held or (group is not None and group.held)
+        in_order = sequential and not step.depends_on and not held
+        over = board.terminated or board.broken
+        if not step.condition and (over or (in_order and _anything_bad(siblings, node))):
+            outcome.skip(board, node)
+            return True
+        if held:
+            return False
+        defect = board.plan.defects.get(step.path)
+        if defect is not None:
+            outcome.fail(board, node, defect.reason, defect.message, now)
+            return True
+        return self._after_dependencies(node, now)
+
+    def _after_dependencies(self, node: boards.Node, now: datetime) -> bool:
+        board = self._board
+        for name in node.step.depends_on:
+            target = board.find(name)
+            if target is None:
+                outcome.fail(board, node, Reason.DEPENDS_ON, f'depends on "{name}", but there is no such step', now)
+                return True
+            if isinstance(target, boards.Node) and not target.settled:
+                node.pending_on = name
+                return node.show(StepPhase.PENDING, "", f"Pending on DependsOn: {name}")
+        if node.step.depends_on and not node.step.condition and self._any_ancestor_bad(node):
+            outcome.skip(board, node)
+            return True
+        return self._after_inputs(node, now)
+
+    def _any_ancestor_bad(self, node: boards.Node) -> bool:
+        """Whether any step that this one depends on, directly or not, did not succeed (engine 3.6 rule 4)."""
+        seen: set[int] = set()
+        todo: list[boards.Node | JSON | None] = [self._board.find(name) for name in node.step.depends_on]
+        while todo:
+            ancestor = todo.pop()
+            if ancestor is None or id(ancestor) in seen:
+                continue
+            seen.add(id(ancestor))
+            entry = ancestor.entry if isinstance(ancestor, boards.Node) else ancestor
+            if entry.get("phase") != StepPhase.SUCCEEDED:
+                return True
+            if isinstance(ancestor, boards.Node):
+                todo += [self._board.find(name) for name in ancestor.step.depends_on]
+        return False
+
+    def _after_inputs(self, node: boards.Node, now: datetime) -> bool:
+        board, step = self._board, node.step
+        known: dict[str, Any] = {}
+        scripts: list[str] = []
+        for item in step.inputs:
+            found = resolve.resolve(board, node, item)
+            if found.answer is resolve.Answer.PENDING:
+                node.pending_on = item
+                return node.show(StepPhase.PENDING, "", f"Pending on Input: {item.source}")
+            if found.answer is resolve.Answer.NEVER:
+                outcome.fail(board, node, Reason.INPUT, found.message, now)
+                return True
+            if found.answer is resolve.Answer.SCRIPT:
+                scripts.append(item.source)
+            else:
+                known[item.source] = found.value
+        node.pending_on = None
+        if step.condition and step.condition != constants.IF_ALWAYS and node.condition is None:
+            seen = board.scope(node, known, tuple(scripts))
+            self._hand_out(node, tasks.EvaluateCondition(step, node.id, step.condition, seen))
+            return False
+        if scripts:
+            self._hand_out(node, tasks.EvaluateInput(step, node.id, scripts[0], board.scope(node, known)))
+            return False
+        return self._begin(node, now)
+
+    def _begin(self, node: boards.Node, now: datetime) -> bool:
+        values = [] if node.step.is_group else self._values(node)
+        try:
+            inputs.inject(node.step.properties, values)
+        except paths.PathError as error:
+            outcome.fail(self._board, node, Reason.INPUT, f"parameterKey: {error}", now)
+            return True
+        node.begin(now)
+        if not node.step.is_group:
+            self._execute(node, values)
+        return True
+
+    def _unstick(self, now: datetime) -> bool:
+        """When nothing moves any more, fail a step that waits for what will never come (decisions 9)."""
+        board = self._board
+        unsettled = [node for node in board.nodes if not node.settled]
+        if board.hold or any(_moves(node) for node in unsettled):
+            return False
+        stuck = [node for node in unsettled if node.pending_on is not None and not node.finished]
+        if not stuck:
+            return False
+        nobody = [n for n in stuck if isinstance(n.pending_on, model.Input) and resolve.unknown(board, n.pending_on)]
+        node = (nobody or stuck)[0]
+        if isinstance(node.pending_on, model.Input):
+            why = "no step provides it" if nobody else "the steps that provide it can never run"
+            outcome.fail(board, node, Reason.INPUT, resolve.failure(node.pending_on, why), now)
+        else:
+            message = f'depends on "{node.pending_on}", which can never run'
+            outcome.fail(board, node, Reason.DEPENDS_ON, message, now)
+        return True
+
+
+def _anything_bad(siblings: Iterable[boards.Node], node: boards.Node) -> bool:
+    """Whether a step before this one ended other than succeeded or skipped (engine 3.6 rule 4)."""
+    good = {StepPhase.SUCCEEDED, StepPhase.SKIPPED}
+    for sibling in siblings:
+        if sibling is node:
+            return False
+        if sibling.phase not in good:
+            return True
+    return False
+
+
+def _moves(node: boards.Node) -> bool:
+    """Whether something will still happen to a step by itself or by a user."""
+    if node.task is not None or node.blocked or node.held:
+        return True
+    return node.started and not node.step.is_group

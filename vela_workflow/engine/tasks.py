@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from vela_workflow.engine import plan as plans
+from vela_workflow.engine import steps as model
 
 JSON = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scope:
     """The values that an expression of the user's may refer to (engine 3.6 and 5.2).
 
@@ -31,27 +31,27 @@ class Scope:
     scripts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EvaluateCondition:
     """Evaluate the step's ``if``; answer with ``Pass.condition``."""
 
-    step: plans.StepPlan
+    step: model.StepPlan
     id: str
     expression: str
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EvaluateInput:
     """Evaluate an input whose ``from`` is a CUE expression; answer with ``Pass.input``."""
 
-    step: plans.StepPlan
+    step: model.StepPlan
     id: str
     expression: str
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Execute:
     """Make one attempt of a step (or look again at a waiting one); answer with ``Pass.finished``.
 
@@ -61,7 +61,7 @@ class Execute:
     ``#Suspend`` that may pass. At ``deadline`` the attempt is to be cut off.
     """
 
-    step: plans.StepPlan
+    step: model.StepPlan
     id: str
     parameters: JSON
     context: JSON
@@ -71,14 +71,14 @@ class Execute:
     deadline: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CollectOutputs:
     """Evaluate the outputs of a group over ``context`` and an empty ``parameter`` (engine 5.1).
 
     Answer with ``Pass.finished``: ``Succeeded`` with the outputs, or ``Failed`` with reason ``Output``.
     """
 
-    step: plans.StepPlan
+    step: model.StepPlan
     id: str
     context: JSON
 

@@ -1,0 +1,85 @@
+"""Where the value of an input comes from (engine 3.4 and 5.2, decisions 15).
+
+In order: a variable that exists; an output that some step will still give (wait for it); ``null`` when everybody who
+could have given it was skipped or failed; a path into ``context`` or ``parameter``; a CUE expression, which the driver
+evaluates. A name that no step declares may still be set by a template (``#DoVar``), so it is waited for as long as
+anything else moves.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from vela_workflow.engine import board as boards
+from vela_workflow.engine import paths, validate
+from vela_workflow.engine import steps as model
+
+
+class Answer(enum.Enum):
+    """What can be said of an input now."""
+
+    VALUE = "value"
+    PENDING = "pending"
+    """Not there yet."""
+    SCRIPT = "script"
+    """To be evaluated by the driver."""
+    NEVER = "never"
+    """It cannot be had; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The state of one input."""
+
+    answer: Answer
+    value: Any = None
+    message: str = ""
+
+
+def resolve(board: boards.Board, node: boards.Node, item: model.Input) -> Resolved:
+    """Say where an input of a step stands."""
+    if item.source in node.scripts:
+        return Resolved(Answer.VALUE, node.scripts[item.source])
+    if item.path is None:
+        return Resolved(Answer.SCRIPT)
+    try:
+        return Resolved(Answer.VALUE, board.variables.at(item.path))
+    except KeyError as error:
+        missing = str(error.args[0])
+    givers = [giver for giver in board.givers.of(item.path) if giver is not node]
+    if givers and all(giver.finished for giver in givers):
+        return _from_ended(board, item, item.path, missing)
+    if not givers and item.path[0] in validate.CONTEXT_ROOTS:
+        return _from_context(board, node, item, item.path)
+    return Resolved(Answer.PENDING)
+
+
+def unknown(board: boards.Board, item: model.Input) -> bool:
+    """Whether no step declares this input; when nothing else moves, nobody will ever provide it."""
+    return item.path is not None and not board.givers.of(item.path)
+
+
+def _from_ended(board: boards.Board, item: model.Input, path: paths.Path, missing: str) -> Resolved:
+    """Everybody who declares it has ended: a part of a value that is not there is an error, no value at all is null."""
+    for length in range(len(path) - 1, 0, -1):
+        if board.variables.has(path[:length]):
+            if board.variables.at(path[:length]) is None:
+                break
+            return Resolved(Answer.NEVER, message=failure(item, f"{missing} does not exist"))
+    return Resolved(Answer.VALUE, None)
+
+
+def _from_context(board: boards.Board, node: boards.Node, item: model.Input, path: paths.Path) -> Resolved:
+    values = {"context": board.context(node), "parameter": node.step.properties}
+    try:
+        return Resolved(Answer.VALUE, paths.lookup(values, path))
+    except KeyError:
+        lookup = f"failed to lookup value: var(path={item.source}) not exist"
+        return Resolved(Answer.NEVER, message=failure(item, lookup))
+
+
+def failure(item: model.Input, error: str) -> str:
+    """The message of a step that cannot have an input (engine Appendix B)."""
+    return f"get input from [{item.source}]: {error}"
