@@ -6,7 +6,7 @@ are those of ``vela_workflow.clusters.errors``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -109,8 +109,8 @@ class ClusterClient(Protocol):
         field_selector: str = "",
         label_selector: str = "",
         metadata_only: bool = True,
-    ) -> AsyncIterator[WatchEvent]:
-        """Events after ``resource_version``; ends when the server ends it, raises ``Gone`` for a version that is too old."""
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """Events after ``resource_version``; ends when the server ends it, raises ``Gone`` when that is too old."""
 
     async def close(self) -> None:
         """Close all connections."""

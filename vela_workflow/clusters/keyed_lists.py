@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Where keyed lists lie in an object: ``keyed`` ones by field name, and ``inside`` fields that hold further ones."""
+    """Where keyed lists lie in an object: ``keyed`` by field name, and ``inside`` the fields that hold further ones."""
 
     keyed: Mapping[str, Keyed] = field(default_factory=dict)
     inside: Mapping[str, Shape] = field(default_factory=dict)
