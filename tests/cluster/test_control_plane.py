@@ -62,6 +62,44 @@ def test_a_job_completes(admin: Api, namespace: str, wait_for: WaitFor) -> None:
     wait_for(lambda: "Complete" in conditions(), what="the Job's condition Complete")
 
 
+@pytest.mark.parametrize(
+    ("image", "phase"),
+    [("example.invalid/anything:1", "Succeeded"), ("example.invalid/fails:1", "Failed")],
+)
+def test_a_pod_ends_as_its_image_says(image: str, phase: str, admin: Api, namespace: str, wait_for: WaitFor) -> None:
+    spec = {"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]}
+    admin.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "task"}, "spec": spec}, namespace)
+
+    def ended() -> str:
+        status = (admin.get("v1", "Pod", "task", namespace) or {})["status"]
+        return status["phase"] if status["phase"] in {"Succeeded", "Failed"} else ""
+
+    assert wait_for(ended, what="the end of the Pod") == phase
+
+
+def test_a_job_fails_with_its_pod(admin: Api, namespace: str, wait_for: WaitFor) -> None:
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "example.invalid/fails:1"}]}
+    spec = {"backoffLimit": 0, "template": {"spec": pod}}
+    admin.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bad"}, "spec": spec}, namespace)
+
+    def failed() -> bool:
+        status = (admin.get("batch/v1", "Job", "bad", namespace) or {})["status"]
+        return any(one["type"] == "Failed" and one["status"] == "True" for one in status.get("conditions", []))
+
+    wait_for(failed, what="the Job's condition Failed")
+
+
+def test_a_pod_that_is_to_run_on_does(admin: Api, namespace: str, wait_for: WaitFor) -> None:
+    for name, image in (("runs", "example.invalid/runs:1"), ("ends", "example.invalid/anything:1")):
+        spec = {"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]}
+        admin.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}, namespace)
+
+    def phases() -> list[str]:
+        return [pod["status"]["phase"] for pod in admin.list("v1", "Pod", namespace)]
+
+    wait_for(lambda: phases() == ["Succeeded", "Running"], what="one Pod at its end and one running")
+
+
 def test_a_dependent_is_collected_with_its_owner(admin: Api, namespace: str, wait_for: WaitFor) -> None:
     owner = admin.create(config_map("owner", namespace))
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
