@@ -24,10 +24,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vela_workflow.providers.contract import Call
+from vela_workflow.providers.contract import Tags
 
 PatchPath = tuple[str | int, ...]
-Tags = Mapping[PatchPath, Mapping[str, str]]
 
 PATCH_KEY: Final = "patchKey"
 PATCH_STRATEGY: Final = "patchStrategy"
@@ -40,12 +39,6 @@ NO_TAGS: Final[Tags] = {}
 
 class MergeError(Exception):
     """Patch and base contradict each other; the text says where, as ``data.a: conflicting values "2" and "1"``."""
-
-
-def tags_of(call: Call) -> Tags:
-    """The tags inside the argument ``patch`` of an operation, as the evaluator found them in the template."""
-    tags: Tags = getattr(call, "tags", NO_TAGS)
-    return tags
 
 
 def merge(base: Mapping[str, Any], patch: Mapping[str, Any], tags: Tags = NO_TAGS) -> dict[str, Any]:

@@ -45,7 +45,7 @@ async def apply(call: Call) -> Outcome:
     patch = arguments.optional_struct(call.args, "patch")
     if patch is not None:
         try:
-            manifest = merge.merge(manifest, patch, merge.tags_of(call))
+            manifest = merge.merge(manifest, patch, call.tags)
         except merge.MergeError as error:
             raise arguments.wrong(f"patch does not fit value: {error}") from error
     done = await _apply(call, manifest, where="value")
@@ -178,7 +178,7 @@ def _dressed(call: Call, kind: target.Kind, manifest: Mapping[str, Any]) -> JSON
 def _difference(call: Call, live: JSON, changes: JSON) -> JSON:
     """The merge patch that brings ``changes`` and the run's labels into the live object; empty when all is there."""
     try:
-        merged = merge.merge(live, changes, merge.tags_of(call))
+        merged = merge.merge(live, changes, call.tags)
     except merge.MergeError as error:
         raise errors.Transient(f"patch does not fit the live object: {error}") from error
     merged = objects.with_labels(merged, objects.run_labels(call.run_name, call.run_namespace))

@@ -36,8 +36,6 @@ async def check_metric(call: Call) -> Outcome:
     Raises ``Terminal`` for a condition or duration that is none, ``Transient`` when Prometheus gives no single value.
     """
     args = call.args
-    if call.again and call.previous and (call.previous.get("result") or call.previous.get("failed")):
-        return Outcome(call.previous)  # A verdict stands, whatever the metric does while the step waits for others.
     rule = _rule(args)
     endpoint = arguments.optional_text(args, "promAddress") or arguments.text(args, "metricEndpoint")
     value = await _query(endpoint, arguments.text(args, "query"), call.now.timestamp())

@@ -40,7 +40,7 @@ async def patch_object(call: Call) -> Outcome:
     value = arguments.struct(call.args, "value")
     patch = arguments.struct(call.args, "patch")
     try:
-        return Outcome({"result": merge.merge(value, patch, merge.tags_of(call))})
+        return Outcome({"result": merge.merge(value, patch, call.tags)})
     except merge.MergeError as error:
         return Outcome({"err": f"result check err: {error}"})
 
