@@ -299,7 +299,7 @@ def _needed(state: Mapping[str, Any]) -> bool:
 
 
 def _durable(state: Mapping[str, Any]) -> JSON:
-    """The state without what may be lost with the process: the last look at a step, the status before the last write."""
+    """The state without what may be lost with the process: the last look at a step, what was before the last write."""
     steps = state.get("steps") or {}
     kept = {id_: {key: value for key, value in memory.items() if key != "at"} for id_, memory in steps.items()}
     return {**state, "steps": kept, "known": (state.get("known") or {}).get("after")}
