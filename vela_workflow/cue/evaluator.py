@@ -7,6 +7,7 @@ bytes, so rendering again with nothing new costs nothing.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import hashlib
@@ -52,12 +53,16 @@ class Act:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one pass told: the acts in order, which sites that must be there are not, outputs by name."""
+    """What one pass told: the acts in order, which sites that must be there are not, outputs by name.
+
+    ``odd`` are top-level fields without operations that have no value.
+    """
 
     acts: tuple[Act, ...]
     absent: tuple[Site, ...]
     parameters_fit: bool
     outputs: Mapping[str, Any]
+    odd: tuple[str, ...] = ()
 
 
 class Because(enum.Enum):
@@ -187,7 +192,15 @@ class Evaluator:
     async def explain(self, found: Template, data: Data, path: Path, *inner: str) -> Explanation | None:
         """Why the value at ``path`` cannot be decided; ``None`` when it can."""
         written = program.Builder(found).program(data, (), dropped=self._dropped_of(found))
-        text = written.explaining(path, *inner)
+        return await self._explain(written, written.explaining(path, *inner))
+
+    async def explain_output(self, found: Template, data: Data, output: Output) -> Explanation | None:
+        """Why an output has no value; ``None`` when it has."""
+        builder = program.Builder(found)
+        written = builder.program(data, (output,), dropped=self._dropped_of(found))
+        return await self._explain(written, written.explaining((builder.output_name(0, 0),)))
+
+    async def _explain(self, written: Program, text: str) -> Explanation | None:
         code, _, stderr = await self.cue.run(text, "export", "--out", "json", "-e", written.explain_name)
         if code == 0:
             return None
@@ -200,18 +213,30 @@ class Evaluator:
 
     async def check_parameters(self, found: Template, data: Data) -> list[errors.Problem]:
         """Everything in which the parameters do not fit their schema (decisions 10): conflicts, then what is missing."""
-        written = program.Builder(found).check_program(data, dropped=self._dropped_of(found))
-        _, _, conflicts = await self.cue.run(written.text, "vet", "-c=false", "-E")
-        _, _, everything = await self.cue.run(written.text, "vet", "-c", "-E")
-        reports = [report for report in messages.parse(conflicts) if report.is_final and not report.is_compile]
-        known = {report.path for report in reports}
-        for report in messages.parse(everything):
+        conflicts = await self._vet(found, data, "-c=false")
+        wrong = [report for report in conflicts if report.is_final and report.path.startswith("parameter")]
+        known = {report.path for report in wrong}
+        rest = {"parameter": copy.deepcopy(dict(data.parameter))}
+        for path in known:
+            _leave_open(rest, path.split("."))
+        left = dataclasses.replace(data, parameter=rest["parameter"])
+        for report in await self._vet(found, left, "-c"):
             if report.path.startswith("parameter") and report.path not in known and _is_missing(report):
-                reports.append(dataclasses.replace(report, message="is required but missing"))
+                wrong.append(dataclasses.replace(report, message="is required but missing"))
+        written = program.Builder(found).check_program(data, dropped=self._dropped_of(found))
         return [
             dataclasses.replace(problem, path=problem.path.removeprefix("parameter").lstrip(".") or "parameter")
-            for problem in messages.problems(reports, written)
+            for problem in messages.problems(wrong, written)
         ]
+
+    async def _vet(self, found: Template, data: Data, concreteness: str) -> list[Report]:
+        written = program.Builder(found).check_program(data, dropped=self._dropped_of(found))
+        _, _, stderr = await self.cue.run(written.text, "vet", concreteness, "-E")
+        unused = messages.unused_import(stderr)
+        if unused is not None:
+            text = re.sub(rf"^import \S+ {re.escape(json.dumps(unused.split(':')[0]))}\n", "", written.text, flags=re.M)
+            _, _, stderr = await self.cue.run(text, "vet", concreteness, "-E")
+        return [report for report in messages.parse(stderr) if not report.is_compile]
 
     async def expression(self, text: str, scope: Mapping[str, Any]) -> Any:
         """The value of a CUE expression with the fields of ``scope`` in reach; no packages can be imported.
@@ -259,7 +284,26 @@ class Evaluator:
 
 
 def _is_missing(report: Report) -> bool:
-    return report.is_not_yet and "disjunction" not in report.message
+    """Whether a plain required field is missing; an undecided disjunction is an error only where it is used."""
+    return report.is_not_yet and "disjunction" not in report.message and " | " not in report.message
+
+
+def _leave_open(tree: Any, path: Sequence[str]) -> None:
+    """Take a value that is known to be wrong out of the parameters, so that the rest can be judged."""
+    for part in path[:-1]:
+        inner = tree.get(part) if isinstance(tree, dict) else _element(tree, part)
+        if inner is None:
+            return
+        tree = inner
+    last = path[-1]
+    if isinstance(tree, dict) and last in tree:
+        tree[last] = program.TOP
+    elif _element(tree, last) is not None:
+        tree[int(last)] = program.TOP
+
+
+def _element(tree: Any, index: str) -> Any:
+    return tree[int(index)] if isinstance(tree, list) and index.isdigit() and int(index) < len(tree) else None
 
 
 # Reading the answer.
@@ -296,7 +340,9 @@ def _read(found: Template, data: Data, outputs: Sequence[Output], answer: Mappin
     absent = tuple(
         site for site in survey.sites if site.mandatory and id(site) not in present and not _has_run(site, data)
     )
-    return Evaluation(tuple(acts), absent, bool(answer.get("param", True)), _outputs(outputs, answer))
+    return Evaluation(
+        tuple(acts), absent, bool(answer.get("param", True)), _outputs(outputs, answer), tuple(answer.get("odd", ()))
+    )
 
 
 def _has_run(site: Site, data: Data) -> bool:

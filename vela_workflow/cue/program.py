@@ -41,10 +41,15 @@ class Data:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Output:
-    """An expression asked for beside the operations; ``candidates`` are tried in order."""
+    """An expression asked for beside the operations; ``candidates`` are tried in order.
+
+    ``imports`` are pairs of name and path that it needs; ``reach`` are the fields that it can depend on.
+    """
 
     name: str
     candidates: tuple[str, ...]
+    imports: tuple[tuple[str, str], ...] = ()
+    reach: frozenset[int] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,6 +97,10 @@ class Builder:
         """A name of ours that no name of the template can collide with."""
         return f"{word}_{self.tag}"
 
+    def output_name(self, index: int, attempt: int) -> str:
+        """The hidden field that holds a candidate of an output."""
+        return f"_o{index}_{attempt}_{self.tag}"
+
     # Programs.
 
     def program(self, data: Data, outputs: Sequence[Output], *, dropped: frozenset[str]) -> Program:
@@ -106,7 +115,7 @@ class Builder:
         parts.add(f"\nparameter: {_json(data.parameter)}\ncontext: {_json(data.context)}\n")
         for index, output in enumerate(outputs):
             for attempt, text in enumerate(output.candidates):
-                parts.add(f"_o{index}_{attempt}_{self.tag}: {{\n{text}\n}}\n")
+                parts.add(f"{self.output_name(index, attempt)}: {{\n{text}\n}}\n")
         parts.add("}\n")
         parts.add(self._tables(data))
         if checked:
@@ -117,13 +126,16 @@ class Builder:
         return Program(parts.text(), SourceMap(parts.text(), self.template.text, parts.pieces), self.tag)
 
     def check_program(self, data: Data, *, dropped: frozenset[str]) -> Program:
-        """The program that holds ``parameter`` against its schema and nothing else, for ``cue vet``."""
+        """The program that holds ``parameter`` against its schema and nothing else, for ``cue vet``.
+
+        Values of ``TOP`` in the parameters are left open.
+        """
         checked, pieces = self._checked()
         parts = _Parts()
         parts.add("package p\n")
         parts.add(self._imports(dropped, (), within=checked))
         parts.add(checked, pieces)
-        parts.add(f"\nparameter: {_json(data.parameter)}\ncontext: {_json(data.context)}\n")
+        parts.add(f"\nparameter: {_cue(data.parameter)}\ncontext: {_json(data.context)}\n")
         return Program(parts.text(), SourceMap(parts.text(), self.template.text, parts.pieces), self.tag)
 
     def _imports(self, dropped: frozenset[str], outputs: Sequence[Output], *, within: str = "") -> str:
@@ -137,6 +149,10 @@ class Builder:
                 continue
             path = package.program_path if package else found.path
             lines.append(f"import {name} {json.dumps(path)}\n")
+        for name, path in {pair for output in outputs for pair in output.imports}:
+            line = f"import {name} {json.dumps(path)}\n"
+            if line not in lines:
+                lines.append(line)
         return "".join(lines)
 
     # The template's text with markers and results.
@@ -332,17 +348,23 @@ class Builder:
             lines.append(f'"param": ({marshal}({self.name("P")}.parameter)) != _|_')
         acts = [self._ask(index, site, data) for index, site in enumerate(self.template.survey.sites)]
         lines.append('"acts": [\n' + "".join(act for act in acts if act) + "]")
+        odd = [
+            f"if ({selector_of(root, (name,))}) == _|_ {{{json.dumps(name)}}}"
+            for name in dict.fromkeys(self.template.survey.plain)
+        ]
+        if odd:
+            lines.append(f'"odd": [{", ".join(odd)}]')
         for index, output in enumerate(outputs):
             asked = []
             for attempt in range(len(output.candidates)):
-                value = f"{marshal}({root}._o{index}_{attempt}_{self.tag})"
+                value = f"{marshal}({root}.{self.output_name(index, attempt)})"
                 asked.append(f'if ({value}) != _|_ {{"{attempt}": {value}}}')
             lines.append(f'"out{index}": {{{", ".join(asked)}}}')
         return ", ".join(lines) + "}\n"
 
     def _ask(self, index: int, site: Site, data: Data) -> str:
         """The entry of one site: present or not, its open labels, its arguments as JSON."""
-        if site.is_static and _static_path(site) in data.results:
+        if site.is_static and static_path(site) in data.results:
             return ""
         marshal = f"{self.name('J')}.Marshal"
         current = self.name("W")
@@ -417,7 +439,8 @@ def matches(site: Site, path: Path) -> bool:
     return True
 
 
-def _static_path(site: Site) -> Path:
+def static_path(site: Site) -> Path:
+    """The path of a site without open segments."""
     return tuple(_written(segment) for segment in site.path)
 
 
@@ -447,10 +470,10 @@ def _cue(value: Any) -> str:
     """A nested value as CUE: JSON, with ``_`` for what is not known and lists left open."""
     if value is TOP or value is None:
         return "_" if value is TOP else "null"
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return "{" + ", ".join(f"{json.dumps(key)}: {_cue(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, _Padded):
-        return "[" + ", ".join(_cue(item) for item in value) + ", ...]"
+    if isinstance(value, list):
+        return "[" + ", ".join(_cue(item) for item in value) + (", ...]" if isinstance(value, _Padded) else "]")
     return _json(value)
 
 

@@ -18,7 +18,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
-from vela_workflow.cue import library, scanner
+from vela_workflow.cue import library, scanner, tags
 from vela_workflow.cue.library import Action, CuePackage, Definition
 from vela_workflow.cue.names import Names, Node, Scope, Text
 from vela_workflow.cue.scanner import Clause, Comprehension, Embed, Expr, Field, Let, ListLit, Ref, Struct
@@ -72,6 +72,9 @@ OrderKey = tuple[tuple[int, int] | Loop | Place, ...]
 LAST = (3, 0)
 """Sorts an operation behind those that are written inside it."""
 
+MERGING = frozenset({"apply", "patch", "patch-k8s-object"})
+"""Operations with an argument ``patch`` whose comments steer the merge."""
+
 MARKER, TABLE, ELEMENT, REFERENCE = "marker", "table", "element", "reference"
 
 
@@ -109,6 +112,7 @@ class Site:
     mirrored: int = 0
     anchor: Anchor | None = None
     reach: frozenset[int] = frozenset()
+    tags: Mapping[tuple[str | int, ...], Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def is_static(self) -> bool:
@@ -133,6 +137,7 @@ class Survey:
     loops: dict[int, Clause]
     computed: dict[int, tuple[Field, tuple[int, ...]]]
     problems: list[tuple[str, int]]
+    plain: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -174,8 +179,19 @@ class _Finder:
         self.names.set_opaque(site.field for site in self.result.sites if site.field is not None and not site.mirrored)
         for site in self.result.sites:
             site.reach = self.names.reach([site.text]) | self.names.inside(site.text)
+            if isinstance(site.text, Field) and site.action is not None and site.action.do in MERGING:
+                site.tags = tags.of_patch(self.file.text, site.text.value)
         self.result.problems.extend(self._unknown_names())
+        self.result.plain.extend(self._plain_fields())
         return self.result
+
+    def _plain_fields(self) -> Iterator[str]:
+        """Top-level fields without operations: an error in one of them fails nothing, but is worth a warning."""
+        acting = {site.path[0].name for site in self.result.sites if isinstance(site.path[0], Key)}
+        for decl in self.file.body.decls:
+            if isinstance(decl, Field) and decl.name is not None and not decl.name.startswith(("_", "#")):
+                if decl.optional_at < 0 and decl.name not in acting and decl.name not in ("parameter", "context"):
+                    yield decl.name
 
     def next_number(self) -> int:
         self.number += 1

@@ -16,11 +16,19 @@ from collections.abc import Iterator
 from vela_workflow import errors
 from vela_workflow.cue import compat, library, rewrite, scanner, sites
 from vela_workflow.cue.library import Library
+from vela_workflow.cue.names import Names, Scope
 from vela_workflow.cue.scanner import Comprehension, Field, Import, Let
 from vela_workflow.cue.sites import Survey
 
 TEXT_LIMIT = 512 * 1024
 """The size of a template in characters from which on it is refused."""
+
+BUILTINS = frozenset({
+    "_", "_|_", "and", "bool", "bytes", "close", "div", "error", "false", "float", "float32", "float64", "int", "int8",
+    "int16", "int32", "int64", "int128", "len", "matchIf", "matchN", "mod", "null", "number", "or", "quo", "rem", "rune",
+    "self", "string", "true", "uint", "uint8", "uint16", "uint32", "uint64", "uint128",
+})  # fmt: skip
+"""The names that CUE declares everywhere."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +50,19 @@ class Template:
         Raises ``scanner.ScanError`` when it is not CUE.
         """
         names = self.survey.names
-        refs = [(ref, names.root) for ref in _all_refs(scanner.scan(text).body)]
+        refs = [(ref, names.root) for ref, _ in free_refs(scanner.scan(text))]
         return names.reach_of_refs(refs)
+
+    def unknown_names(self, text: str) -> frozenset[str]:
+        """The names in an expression that neither it, the template nor CUE declares; raises ``scanner.ScanError``."""
+        file = scanner.scan(text)
+        imported = {found.name for found in file.imports} | {found.name for found in self.imports}
+        known = imported | BUILTINS | {"parameter", "context"}
+        return frozenset(
+            ref.name
+            for ref, _ in free_refs(file)
+            if ref.name not in known and not self.survey.names.lookup(ref.name, self.survey.names.root)
+        )
 
 
 def prepare(text: str, packages: Library) -> Template:
@@ -126,12 +145,10 @@ def _fields(struct: scanner.Struct) -> Iterator[Field]:
             yield from _fields(decl.body)
 
 
-def _all_refs(struct: scanner.Struct) -> Iterator[scanner.Ref]:
-    """All references in a scanned text, wherever they stand."""
-    from vela_workflow.cue.names import Names
-
-    for ref, _ in Names(struct).refs:
-        yield ref
+def free_refs(file: scanner.File) -> list[tuple[scanner.Ref, Scope]]:
+    """The references of a scanned text that it does not declare itself."""
+    names = Names(file.body)
+    return [(ref, scope) for ref, scope in names.refs if not names.lookup(ref.name, scope)]
 
 
 def _parameter_spans(file: scanner.File, survey: Survey) -> tuple[tuple[int, int], ...] | None:

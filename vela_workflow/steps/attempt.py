@@ -1,0 +1,319 @@
+"""One attempt of a step: evaluate, carry out what can be carried out, evaluate again.
+
+Operations run one at a time in the order in which they are written (decisions 1). After one has run, a later one may
+run without another evaluation only if nothing in its text and guards can reach the result (decisions 2). A wait that
+is not met stops what is written after it, except guarded control operations that do not depend on what was stopped:
+that is how a template fails a step while it waits (decisions 4). An attempt never ends as succeeded while an operation
+that must be there was not seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+from vela_workflow import errors
+from vela_workflow.api.constants import Reason
+from vela_workflow.cue import program
+from vela_workflow.cue.evaluator import Act, Because, Evaluation, Evaluator
+from vela_workflow.cue.program import Data, Output, Path
+from vela_workflow.cue.sites import Site
+from vela_workflow.cue.template import Template
+from vela_workflow.engine import result
+from vela_workflow.providers.contract import Control, ControlKind, Interest
+from vela_workflow.steps import outcome as outcomes
+from vela_workflow.steps import outputs as outputs_
+from vela_workflow.steps.operations import Operations, path_text
+
+PASSES = 500
+"""How many evaluations one attempt may need; a template that needs more does not come to an end."""
+
+ODD_FIELDS = 5
+"""How many fields with an error that nobody uses are explained."""
+
+CONTROLS = frozenset({"fail", "break", "message", "suspend"})
+"""Operations that act on the step only; guarded ones fire behind a wait that is not met."""
+
+PURE_PROVIDERS = frozenset({"builtin", "util", "time", "base64"})
+"""Providers whose results do not change by themselves: an error that follows from them stays."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """What an attempt is made with. ``outputs`` are pairs of name and expression."""
+
+    template: Template
+    parameter: Mapping[str, Any]
+    context: Mapping[str, Any]
+    outputs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of an attempt, and what would make another look worth while."""
+
+    result: result.Result
+    interest: tuple[Interest, ...] = ()
+    warnings: tuple[str, ...] = ()
+    sensitive: bool = False
+
+
+class _Next(enum.Enum):
+    """What follows after one evaluation."""
+
+    AGAIN = "evaluate again"
+    SETTLED = "nothing left to do"
+
+
+class Attempt:
+    """Makes one attempt; ``run`` once."""
+
+    def __init__(self, evaluator: Evaluator, operations: Operations, step: Step) -> None:
+        self._evaluator = evaluator
+        self._operations = operations
+        self._step = step
+        self._template = step.template
+        self._asked: tuple[Output, ...] = ()
+        self._wrong_outputs: dict[str, str] = {}
+        self._results: dict[Path, Any] = {}
+        self._done: set[Path] = set()
+        self._ran: set[int] = set()
+        self._live: set[int] = set()
+        self._changed: set[int] = set()
+        self._waiting: result.Waiting | None = None
+        self._message = ""
+        self._after: float | None = None
+        self._interest: list[Interest] = []
+        self._warnings: list[str] = []
+        self._sensitive = False
+
+    async def run(self) -> Finding:
+        """Make the attempt; every error becomes a result."""
+        try:
+            return self._finding(await self._run())
+        except Exception as error:  # noqa: BLE001 - the table of outcomes decides about every error
+            return self._finding(outcomes.of_error(error))
+
+    async def _run(self) -> result.Result:
+        self._asked, self._wrong_outputs = outputs_.plan(self._step.outputs, self._template)
+        for number in range(PASSES):
+            evaluation = await self._evaluate()
+            if number == 0 and not evaluation.parameters_fit:
+                wrong = await self._evaluator.check_parameters(self._template, self._data())
+                if wrong:
+                    raise errors.Invalid(wrong, summary="invalid parameters")
+            self._changed = set()
+            self._waiting = None
+            follow = await self._carry_out(evaluation)
+            if isinstance(follow, _Next):
+                if follow is _Next.AGAIN or self._may_change(evaluation):
+                    continue
+                return self._waiting or await self._succeeded(evaluation)
+            return follow
+        raise errors.Terminal(f"the template does not come to an end within {PASSES} evaluations", reason="Rendering")
+
+    async def _evaluate(self) -> Evaluation:
+        return await self._evaluator.evaluate(self._template, self._data(), self._asked)
+
+    def _data(self) -> Data:
+        return Data(self._step.parameter, self._step.context, dict(self._results))
+
+    # One evaluation.
+
+    async def _carry_out(self, evaluation: Evaluation) -> result.Result | _Next:
+        """Carry out what one evaluation allows, in order."""
+        for item in _in_order(evaluation):
+            if isinstance(item, Site):
+                if self._waiting is not None:
+                    continue
+                if self._changed:
+                    return _Next.AGAIN
+                return await self._unseen(item)
+            if item.path in self._done:
+                continue
+            if self._waiting is not None and not self._fires(item, evaluation):
+                continue
+            if self._must_evaluate_first(item, evaluation):
+                return _Next.AGAIN
+            follow = await self._one(item)
+            if follow is not None:
+                return follow
+        return _Next.SETTLED
+
+    async def _one(self, act: Act) -> result.Result | None:
+        if act.action.do == "wait":
+            return await self._wait(act)
+        if act.value is None:
+            return await self._undecided(act)
+        try:
+            outcome = await self._operations.carry_out(act)
+        except Exception as error:  # noqa: BLE001 - the table of outcomes decides about every error
+            return outcomes.of_error(error, place=path_text(act.path))
+        self._interest.extend(outcome.interest)
+        self._warnings.extend(f"{path_text(act.path)}: {warning}" for warning in outcome.warnings)
+        self._sensitive = self._sensitive or outcome.sensitive
+        if outcome.after is not None:
+            self._after = outcome.after if self._after is None else min(self._after, outcome.after)
+        if outcome.control is not None:
+            return self._control(act, outcome.control)
+        self._ran_with(act, self._operations.result(act, outcome))
+        return None
+
+    def _ran_with(self, act: Act, value: Any | None) -> None:
+        self._done.add(act.path)
+        self._ran.add(id(act.site))
+        if value is None:
+            return
+        self._results[act.path] = value
+        if act.site.field is not None:
+            self._changed.add(id(act.site.field))
+            if act.action.provider not in PURE_PROVIDERS:
+                self._live.add(id(act.site.field))
+
+    def _control(self, act: Act, control: Control) -> result.Result | None:
+        match control.kind:
+            case ControlKind.MESSAGE:
+                self._message = control.message or self._message
+                self._ran_with(act, None)
+                return None
+            case ControlKind.FAIL:
+                return result.Failed(Reason.ACTION, errors.bounded(control.message or self._message))
+            case ControlKind.BREAK:
+                return result.Broken(errors.bounded(control.message or self._message))
+            case ControlKind.SUSPEND:
+                return result.Suspended(path_text(act.path), errors.bounded(control.message), control.until)
+            case ControlKind.WAIT:
+                self._waiting = result.Waiting(errors.bounded(control.message or self._message), self._after)
+                return None
+
+    # Waits and undecided values.
+
+    async def _wait(self, act: Act) -> result.Result | None:
+        go_on, message = act.go_on, act.message
+        if go_on is None and act.value is not None:
+            arguments = act.value if act.action.legacy else act.value.get("$params") or {}
+            go_on, message = bool(arguments.get("continue")), str(arguments.get("message") or "")
+        if go_on:
+            self._done.add(act.path)
+            self._ran.add(id(act.site))
+            return None
+        if go_on is None:
+            inner = ("continue",) if act.action.legacy else ("$params", "continue")
+            why = await self._evaluator.explain(self._template, self._data(), act.path, *inner)
+            if why is not None and why.because is Because.FINAL:
+                return self._failed(act.site, act.path, why.message)
+            if not message and why is not None:
+                message = f"waiting for {why.missing}" if why.missing else f"waiting: {why.message}"
+        self._waiting = result.Waiting(errors.bounded(message or self._message), self._after)
+        return None
+
+    async def _undecided(self, act: Act) -> result.Result:
+        why = await self._evaluator.explain(self._template, self._data(), act.path)
+        text = why.message if why is not None else "its value cannot be written as JSON"
+        return self._failed(act.site, act.path, text)
+
+    async def _unseen(self, site: Site) -> result.Result:
+        """An operation that must be there is not: its surroundings are in error."""
+        path = program.static_path(site)
+        why = await self._evaluator.explain(self._template, self._data(), path)
+        return self._failed(site, path, why.message if why is not None else "the operation cannot be reached")
+
+    def _failed(self, site: Site, path: Path, text: str) -> result.Failed:
+        """An argument that cannot be decided when its turn comes: final, unless it follows from live values."""
+        live = bool(site.reach & self._live)
+        return result.Failed(Reason.EXECUTE, outcomes.at(path_text(path), text), retriable=live)
+
+    # Order and reach.
+
+    def _must_evaluate_first(self, act: Act, evaluation: Evaluation) -> bool:
+        """Whether a result of this evaluation could change the action, or bring one before it."""
+        if not self._changed:
+            return False
+        if act.site.reach & self._changed:
+            return True
+        return any(_comes_before(site, act) for site in self._open_sites(evaluation) if site.reach & self._changed)
+
+    def _open_sites(self, evaluation: Evaluation) -> list[Site]:
+        """Sites that may hold operations which this evaluation did not see."""
+        seen = {id(act.site) for act in evaluation.acts if act.site.is_static}
+        return [
+            site
+            for site in self._template.survey.sites
+            if id(site) not in seen and not (site.is_static and id(site) in self._ran)
+        ]
+
+    def _may_change(self, evaluation: Evaluation) -> bool:
+        """Whether the results of this evaluation can reach something that is left."""
+        if not self._changed:
+            return False
+        if self._waiting is not None:
+            return any(
+                site.reach & self._changed
+                for site in self._template.survey.sites
+                if not (site.is_static and id(site) in self._ran)
+            )
+        if any(output.reach & self._changed for output in self._asked):
+            return True
+        return any(site.reach & self._changed for site in self._open_sites(evaluation))
+
+    def _fires(self, act: Act, evaluation: Evaluation) -> bool:
+        """Whether an action runs although a wait before it is not met."""
+        if act.action.do not in CONTROLS or not act.site.guarded:
+            return False
+        stopped = {
+            id(site.field)
+            for site in self._template.survey.sites
+            if site.field is not None and id(site) not in self._ran and not _is_control(site) and site is not act.site
+        }
+        return not act.site.reach & stopped
+
+    # The end.
+
+    async def _succeeded(self, evaluation: Evaluation) -> result.Result:
+        await self._warn(evaluation)
+        values = dict(evaluation.outputs)
+        for name, expression in self._step.outputs:
+            if name in values:
+                continue
+            why = self._wrong_outputs.get(name) or await self._why_missing(name)
+            return result.Failed(Reason.OUTPUT, outputs_.missing(name, expression, why))
+        return result.Succeeded(values, errors.bounded(self._message), self._sensitive)
+
+    async def _warn(self, evaluation: Evaluation) -> None:
+        """An error in a field that nothing uses fails nothing; it is told (decisions 9)."""
+        for name in evaluation.odd[:ODD_FIELDS]:
+            why = await self._evaluator.explain(self._template, self._data(), (name,))
+            if why is not None and why.because is Because.FINAL:
+                self._warnings.append(f"{name}: {why.message}")
+
+    async def _why_missing(self, name: str) -> str:
+        output = next(output for output in self._asked if output.name == name)
+        why = await self._evaluator.explain_output(self._template, self._data(), output)
+        return why.message if why is not None else "it has no value"
+
+    def _finding(self, found: result.Result) -> Finding:
+        return Finding(found, tuple(self._interest), tuple(self._warnings), self._sensitive)
+
+
+def _is_control(site: Site) -> bool:
+    return site.action is not None and (site.action.do in CONTROLS or site.action.do == "wait")
+
+
+def _in_order(evaluation: Evaluation) -> list[Act | Site]:
+    """The acts and the sites that must be there but are not, in the order of the text."""
+    items: list[tuple[tuple[tuple[int, ...], ...], Act | Site]] = [(act.order, act) for act in evaluation.acts]
+    for site in evaluation.absent:
+        items.append((tuple(part for part in site.order if isinstance(part, tuple)), site))
+    return [item for _, item in sorted(items, key=lambda pair: pair[0])]
+
+
+def _comes_before(site: Site, act: Act) -> bool:
+    """Whether an operation at ``site`` could have its turn before ``act``: by the part of its order that is fixed."""
+    fixed: list[tuple[int, ...]] = []
+    for part in site.order:
+        if not isinstance(part, tuple):
+            break
+        fixed.append(part)
+    return tuple(fixed) <= act.order[: len(fixed)]

@@ -1,0 +1,37 @@
+"""What the steps need of the run they belong to.
+
+A step knows its template, its values and what it has done; where that is stored is the business of the run. These two
+protocols are all that steps see of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vela_workflow.providers.contract import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the journal knows of a ``once`` operation: begun, and what came of it if that is known."""
+
+    done: bool
+    value: dict[str, Any] | None = None
+    sensitive: bool = False
+
+
+class Journal(Protocol):
+    """The record of operations that must not be repeated (decisions 19)."""
+
+    def entry(self, key: str) -> Entry | None:
+        """What is known of an operation; ``None`` when it was never begun."""
+
+    async def intend(self, key: str) -> None:
+        """Record, durably, that the operation is about to be carried out."""
+
+    async def record(self, key: str, outcome: Outcome) -> None:
+        """Record what came of it."""
+
+    async def withdraw(self, key: str) -> None:
+        """Record that it certainly was not carried out."""

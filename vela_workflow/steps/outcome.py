@@ -1,0 +1,43 @@
+"""What becomes of errors: the one table from what was raised to how a step ends (decisions 9).
+
+Nothing else sets reason and retry of a failed attempt. The message keeps what the error says; ``at`` puts the place in
+front, which the error itself cannot know.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from vela_workflow import errors
+from vela_workflow.api.constants import Reason
+from vela_workflow.cue.command import LimitExceeded
+from vela_workflow.engine import result
+
+logger = logging.getLogger(__name__)
+
+REFUSED_AFTER = 5.0
+"""Seconds between attempts where the API server refused with 403 or 422 (decisions 9)."""
+
+
+def at(place: str, text: str) -> str:
+    """``text`` with its place in front, bounded."""
+    return errors.bounded(f"{place}: {text}" if place else text)
+
+
+def of_error(error: Exception, *, place: str = "") -> result.Failed:
+    """How an attempt ends in which ``error`` was raised at ``place``."""
+    if isinstance(error, errors.OutcomeUnknown):
+        return result.Failed(Reason.UNKNOWN, at(place, str(error)))
+    if isinstance(error, errors.Transient):
+        return result.Failed(Reason.EXECUTE, at(place, str(error)), retriable=True, after=error.after)
+    if isinstance(error, errors.Terminal):
+        return result.Failed(Reason(error.reason), at(place, str(error)))
+    if isinstance(error, errors.Invalid | LimitExceeded):
+        return result.Failed(Reason.RENDERING, at(place, str(error)))
+    if isinstance(error, errors.WorkflowError):
+        return result.Failed(Reason.EXECUTE, at(place, str(error)))
+    logger.error("an operation failed in a way that nobody foresaw", exc_info=error)
+    name = type(error).__name__
+    return result.Failed(
+        Reason.EXECUTE, at(place, f"internal error ({name}); the operator's log has the details"), retriable=True
+    )
