@@ -7,7 +7,6 @@ bytes, so rendering again with nothing new costs nothing.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import enum
 import hashlib
@@ -20,7 +19,7 @@ from typing import Any
 import orjson
 
 from vela_workflow import errors
-from vela_workflow.cue import command, messages, program, scanner, sites, template
+from vela_workflow.cue import command, messages, parameters, program, scanner, sites, template
 from vela_workflow.cue.command import CueCommand, Refusal
 from vela_workflow.cue.library import Action, Library
 from vela_workflow.cue.messages import Report
@@ -213,21 +212,12 @@ class Evaluator:
 
     async def check_parameters(self, found: Template, data: Data) -> list[errors.Problem]:
         """Everything in which the parameters do not fit their schema (decisions 10): conflicts, then what is missing."""
-        conflicts = await self._vet(found, data, "-c=false")
-        wrong = [report for report in conflicts if report.is_final and report.path.startswith("parameter")]
-        known = {report.path for report in wrong}
-        rest = {"parameter": copy.deepcopy(dict(data.parameter))}
-        for path in known:
-            _leave_open(rest, path.split("."))
-        left = dataclasses.replace(data, parameter=rest["parameter"])
-        for report in await self._vet(found, left, "-c"):
-            if report.path.startswith("parameter") and report.path not in known and _is_missing(report):
-                wrong.append(dataclasses.replace(report, message="is required but missing"))
+        wrong = parameters.conflicts(await self._vet(found, data, "-c=false"))
+        rest = parameters.without(data.parameter, {report.path for report in wrong})
+        left = dataclasses.replace(data, parameter=rest)
+        lacking = parameters.missing(await self._vet(found, left, "-c"), {report.path for report in wrong})
         written = program.Builder(found).check_program(data, dropped=self._dropped_of(found))
-        return [
-            dataclasses.replace(problem, path=problem.path.removeprefix("parameter").lstrip(".") or "parameter")
-            for problem in messages.problems(wrong, written)
-        ]
+        return parameters.worded(messages.problems([*wrong, *lacking], written), data.parameter)
 
     async def _vet(self, found: Template, data: Data, concreteness: str) -> list[Report]:
         written = program.Builder(found).check_program(data, dropped=self._dropped_of(found))
@@ -281,29 +271,6 @@ class Evaluator:
         shown = output.decode("utf-8", "replace") if code == 0 else messages.readable(stderr, written.tag)
         lines = [line for line in shown.splitlines() if written.tag not in line and line.strip() != '"sent": true']
         return "\n".join(lines)
-
-
-def _is_missing(report: Report) -> bool:
-    """Whether a plain required field is missing; an undecided disjunction is an error only where it is used."""
-    return report.is_not_yet and "disjunction" not in report.message and " | " not in report.message
-
-
-def _leave_open(tree: Any, path: Sequence[str]) -> None:
-    """Take a value that is known to be wrong out of the parameters, so that the rest can be judged."""
-    for part in path[:-1]:
-        inner = tree.get(part) if isinstance(tree, dict) else _element(tree, part)
-        if inner is None:
-            return
-        tree = inner
-    last = path[-1]
-    if isinstance(tree, dict) and last in tree:
-        tree[last] = program.TOP
-    elif _element(tree, last) is not None:
-        tree[int(last)] = program.TOP
-
-
-def _element(tree: Any, index: str) -> Any:
-    return tree[int(index)] if isinstance(tree, list) and index.isdigit() and int(index) < len(tree) else None
 
 
 # Reading the answer.

@@ -1,0 +1,98 @@
+"""Everything in which parameters do not fit their schema, at once (decisions 10).
+
+CUE tells conflicts and missing fields, but not both in one call: as long as anything conflicts, nothing else counts. So
+the parameters are held against their schema twice: as they are, for the conflicts, and with the conflicting values
+left open, for what is missing.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from vela_workflow import errors
+from vela_workflow.cue import program
+from vela_workflow.cue.messages import Report
+
+ROOT = "parameter"
+
+_CONFLICT = re.compile(r"conflicting values (?P<one>.+?) and (?P<other>.+?)(?: \(mismatched types .+\))?$", re.DOTALL)
+
+
+def conflicts(reports: Iterable[Report]) -> list[Report]:
+    """The reports that say that a given value is wrong."""
+    return [report for report in reports if report.is_final and _of_parameter(report)]
+
+
+def missing(reports: Iterable[Report], known: Collection[str]) -> list[Report]:
+    """The reports that say that a plain required field is missing.
+
+    An undecided disjunction is an error only where it is used. ``known`` are paths that are told already.
+    """
+    return [
+        dataclasses.replace(report, message="is required but missing")
+        for report in reports
+        if _of_parameter(report) and report.path not in known and report.is_not_yet and not _is_disjunction(report)
+    ]
+
+
+def _of_parameter(report: Report) -> bool:
+    return report.path == ROOT or report.path.startswith(f"{ROOT}.")
+
+
+def _is_disjunction(report: Report) -> bool:
+    return "disjunction" in report.message or " | " in report.message
+
+
+def without(parameter: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """The parameters with the values at ``paths`` left open."""
+    rest: dict[str, Any] = {ROOT: copy.deepcopy(dict(parameter))}
+    for path in paths:
+        _leave_open(rest, path.split("."))
+    left = rest[ROOT]
+    return left if isinstance(left, dict) else {}
+
+
+def _leave_open(tree: Any, path: Sequence[str]) -> None:
+    for part in path[:-1]:
+        tree = _child(tree, part)
+    last = path[-1]
+    if isinstance(tree, dict) and last in tree:
+        tree[last] = program.TOP
+    elif _child(tree, last) is not None:
+        tree[int(last)] = program.TOP
+
+
+def _child(tree: Any, part: str) -> Any:
+    if isinstance(tree, dict):
+        return tree.get(part)
+    return tree[int(part)] if isinstance(tree, list) and part.isdigit() and int(part) < len(tree) else None
+
+
+def worded(problems: Iterable[errors.Problem], parameter: Mapping[str, Any]) -> list[errors.Problem]:
+    """One problem per field, with the path that users write and the alternatives that the schema offers."""
+    by_path: dict[str, list[errors.Problem]] = {}
+    for problem in problems:
+        by_path.setdefault(problem.path.removeprefix(ROOT).lstrip("."), []).append(problem)
+    return [_merged(path, found, parameter) for path, found in by_path.items()]
+
+
+def _merged(path: str, found: list[errors.Problem], parameter: Mapping[str, Any]) -> errors.Problem:
+    value: Any = parameter
+    for part in path.split(".") if path else []:
+        value = _child(value, part)
+    shown = json.dumps(value, ensure_ascii=False)
+    matches = [_CONFLICT.search(problem.message) for problem in found]
+    others = [_other(match, shown) for match in matches if match is not None]
+    first = found[0]
+    if not others or len(others) < len(found) or isinstance(value, dict | list):
+        return dataclasses.replace(first, path=path or ROOT)
+    return dataclasses.replace(first, path=path or ROOT, message=f"{shown} is not {' or '.join(dict.fromkeys(others))}")
+
+
+def _other(match: re.Match[str], shown: str) -> str:
+    return match["other"] if match["one"] == shown else match["one"]
