@@ -119,7 +119,7 @@ class Builder:
         parts.add("}\n")
         parts.add(self._tables(data))
         if checked:
-            parts.add(f"{self.name('P')}: {{\n")
+            parts.add(f"let {self.name('P')} = {{\n")
             parts.add(checked, checked_pieces)
             parts.add(f"\nparameter: {_json(data.parameter)}\ncontext: {_json(data.context)}\n}}\n")
         parts.add(self._query(data, outputs, checked=bool(checked)))
