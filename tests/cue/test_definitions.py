@@ -1,0 +1,95 @@
+"""Every built-in step definition, evaluated by the real ``cue`` command: what it does with what it is given."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import golden
+import pytest
+from harness import attempt
+
+from vela_workflow.authoring import definitions
+from vela_workflow.cue import scanner
+from vela_workflow.cue.evaluator import Evaluator
+from vela_workflow.cue.scanner import Expr, Field, Struct
+
+FOLDER = Path(__file__).parent / "definitions"
+STEPS = {path.stem: definitions.render(path) for path in sorted((definitions.built_in() / "steps").glob("*.cue"))}
+CASES = [case for path in sorted(FOLDER.glob("*.txt")) for case in golden.read(path)]
+UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
+
+CATEGORIES = {
+    "Application Delivery",
+    "CI Integration",
+    "Config Management",
+    "External Integration",
+    "Process Control",
+    "Resource Management",
+    "Scripts & Commands",
+    "Terraform",
+}
+
+
+def template(name: str) -> str:
+    text: str = STEPS[name]["spec"]["schematic"]["cue"]["template"]
+    return text
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.definition}: {case.title}")
+async def test_golden(evaluator: Evaluator, case: golden.Case) -> None:
+    run = await attempt(
+        evaluator,
+        template(case.definition),
+        parameter=case.section("parameter"),
+        context=case.section("context"),
+        canned=case.canned(),
+        outputs=case.section("outputs"),
+    )
+    told = golden.told(run)
+    if UPDATE:
+        kept = {other.title: other.section("expect") for other in golden.read(case.path)}
+        golden.update(case.path, {**kept, case.title: told})
+        pytest.skip("the expectation was written anew")
+    assert told == case.section("expect")
+
+
+def test_every_definition_has_a_golden_file_and_every_file_a_definition() -> None:
+    assert {case.definition for case in CASES} == set(STEPS)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_head(name: str) -> None:
+    metadata = STEPS[name]["metadata"]
+    assert metadata["name"] == name
+    description = metadata["annotations"]["definition.oam.dev/description"]
+    assert description.endswith(".")
+    assert metadata["annotations"]["custom.definition.oam.dev/category"] in CATEGORIES
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_parameter_is_documented(name: str) -> None:
+    text = template(name)
+    lines = text.splitlines()
+    file = scanner.scan(text)
+    (parameter,) = (decl for decl in file.body.decls if isinstance(decl, Field) and decl.name == "parameter")
+    for path, field in _fields(parameter.value, ()):
+        line = text.count("\n", 0, field.start)
+        assert lines[line - 1].strip().startswith("//"), f"{'.'.join(path)} has no comment above it"
+
+
+def _fields(value: Expr, prefix: tuple[str, ...]) -> list[tuple[tuple[str, ...], Field]]:
+    """The fields that users can set, at every depth."""
+    found: list[tuple[tuple[str, ...], Any]] = []
+    for struct in _structs(value):
+        for decl in struct.decls:
+            if isinstance(decl, Field) and decl.name is not None:
+                path = (*prefix, decl.name)
+                found += [(path, decl), *_fields(decl.value, path)]
+    return found
+
+
+def _structs(value: Expr) -> list[Struct]:
+    lists = [element for literal in value.lists for element in literal.elements if isinstance(element, Expr)]
+    return [*value.structs, *(struct for element in lists for struct in _structs(element))]
