@@ -42,18 +42,28 @@ async def do(call: Call) -> Outcome:
 
 @dataclass(slots=True)
 class _Progress:
-    """Whether a connection stood at some time, after which something may have been sent."""
+    """How far an exchange has come: whether a connection stood, for the exchange and for the present redirect.
+
+    It also sees to it that nothing is sent twice: aiohttp repeats GET, HEAD, PUT and DELETE by itself when a connection
+    breaks. With a new connection for each request, a second one without a redirect between is such a repetition.
+    """
 
     connected: bool = False
+    here: bool = False
 
     def trace(self) -> aiohttp.TraceConfig:
         """A trace that keeps this up to date."""
         config = aiohttp.TraceConfig()
+        config.on_connection_create_start.append(self._connecting)
         config.on_connection_create_end.append(self._connected)
         return config
 
+    async def _connecting(self, _session: aiohttp.ClientSession, _context: SimpleNamespace, _params: Any) -> None:
+        if self.here:
+            raise aiohttp.ServerDisconnectedError("the server closed the connection")
+
     async def _connected(self, _session: aiohttp.ClientSession, _context: SimpleNamespace, _params: Any) -> None:
-        self.connected = True
+        self.connected = self.here = True
 
 
 async def send(request: requests.Request) -> JSON:
@@ -72,16 +82,17 @@ async def send(request: requests.Request) -> JSON:
             trust_env=True,
         ) as session:
             async with asyncio.timeout(request.timeout.total_seconds()):
-                return await _follow(session, request)
+                return await _follow(session, request, progress)
     except aiohttp.InvalidURL as error:
         raise arguments.wrong(f"{request}: the URL {error} cannot be used") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise _failure(request, error, progress) from error
 
 
-async def _follow(session: aiohttp.ClientSession, request: requests.Request) -> JSON:
+async def _follow(session: aiohttp.ClientSession, request: requests.Request, progress: _Progress) -> JSON:
     method, url, headers, body = request.method, request.url, request.headers.copy(), request.body
     for _ in range(REDIRECTS + 1):
+        progress.here = False
         async with session.request(
             method,
             url,
