@@ -47,8 +47,8 @@ class _Evaluator:
     evaluate: Evaluate | None = None
 
 
-def use(evaluate: Evaluate) -> None:
-    """Hand in what evaluates templates; called once, where the program is put together."""
+def use(evaluate: Evaluate | None) -> None:
+    """Hand in what evaluates templates; called where the program is put together (``None`` takes it back)."""
     _Evaluator.evaluate = evaluate
 
 

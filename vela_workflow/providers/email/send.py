@@ -105,6 +105,8 @@ async def _open(client: aiosmtplib.SMTP, mail: Mail) -> None:
     """Connect, protect the connection if the server offers it, and log in."""
     try:
         await client.connect()
+        if client.is_ehlo_or_helo_needed:  # Anew after STARTTLS: what was offered before it counts no more.
+            await client.ehlo()
         if mail.password and client.supports_extension("auth"):
             protected = client.get_transport_info("sslcontext") is not None
             if not protected and mail.host not in LOOPBACK:
