@@ -30,6 +30,7 @@ _APPLY_PATCH = "application/apply-patch+yaml"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _CHUNK = 500
+_METHODS = {"get": "GET", "patch": "PATCH", "update": "PUT", "delete": "DELETE", "deletecollection": "DELETE"}
 
 
 class HttpClient:
@@ -64,7 +65,7 @@ class HttpClient:
 
     async def get(self, api_version: str, kind: str, namespace: str, name: str) -> JSON:
         """One object; raises ``NotFound``."""
-        return await self._call("get", "GET", api_version, kind, namespace, name, repeat=True)
+        return await self._call("get", api_version, kind, namespace, name, repeat=True)
 
     async def list(
         self,
@@ -142,7 +143,6 @@ class HttpClient:
         """Patch an object or a subresource of it; returns the live object."""
         return await self._call(
             "patch",
-            "PATCH",
             api_version,
             kind,
             namespace,
@@ -159,7 +159,6 @@ class HttpClient:
         resource = await self.resource(api_version, kind)
         return await self._call(
             "update",
-            "PUT",
             api_version,
             kind,
             namespace,
@@ -183,7 +182,7 @@ class HttpClient:
         options: JSON = {"propagationPolicy": propagation}
         if uid:
             options["preconditions"] = {"uid": uid}
-        await self._call("delete", "DELETE", api_version, kind, namespace, name, body=orjson.dumps(options))
+        await self._call("delete", api_version, kind, namespace, name, body=orjson.dumps(options))
 
     async def delete_collection(
         self, api_version: str, kind: str, namespace: str, *, labels: Mapping[str, str], propagation: str = "Background"
@@ -193,7 +192,6 @@ class HttpClient:
             raise ValueError("deleting a collection needs at least one label")
         await self._call(
             "deletecollection",
-            "DELETE",
             api_version,
             kind,
             namespace,
@@ -248,7 +246,6 @@ class HttpClient:
         resource = await self.resource(api_version, kind)
         return await self._call(
             "patch",
-            "PATCH",
             api_version,
             kind,
             namespace,
@@ -262,7 +259,6 @@ class HttpClient:
     async def _call(
         self,
         verb: str,
-        method: str,
         api_version: str,
         kind: str,
         namespace: str,
@@ -284,7 +280,7 @@ class HttpClient:
             paths.check_namespace(resource, namespace, target)
         request = transport.Request(
             verb=verb,
-            method=method,
+            method=_METHODS[verb],
             path=paths.path(resource, namespace, name, subresource),
             target=target,
             query=query,

@@ -254,6 +254,12 @@ def kubeconfig_text(config: Mapping[str, Any], what: str, *, allow_exec: bool = 
     return OfficialSource(load, what, pem)
 
 
+def server_of(config: Mapping[str, Any]) -> str:
+    """The address that a kubeconfig's current context leads to; raises ``Unavailable`` when it is not complete."""
+    server: str = _current(config, "the kubeconfig")[0]["server"]
+    return server
+
+
 def exec_plugin(
     server: str, ca: str, text: str, what: str, *, proxy: str = "", allow_exec: bool = False
 ) -> OfficialSource:
