@@ -1,9 +1,9 @@
 """Where the value of an input comes from (engine 3.4 and 5.2, decisions 15).
 
-In order: a variable that exists; an output that some step will still give (wait for it); ``null`` when everybody who
-could have given it was skipped or failed; a path into ``context`` or ``parameter``; a CUE expression, which the driver
-evaluates. A name that no step declares may still be set by a template (``#DoVar``), so it is waited for as long as
-anything else moves.
+In order: a variable that exists (with all the parts of it that steps declare); an output that some step will still give
+(wait for it); ``null`` when everybody who could have given it was skipped or failed; a path into ``context`` or
+``parameter``; a CUE expression, which the driver evaluates. A name that no step declares may still be set by a template
+(``#DoVar``), so it is waited for as long as anything else moves.
 """
 
 from __future__ import annotations
@@ -44,13 +44,12 @@ def resolve(board: boards.Board, node: boards.Node, item: model.Input) -> Resolv
         return Resolved(Answer.VALUE, node.scripts[item.source])
     if item.path is None:
         return Resolved(Answer.SCRIPT)
-    try:
-        return Resolved(Answer.VALUE, board.variables.at(item.path))
-    except KeyError as error:
-        missing = str(error.args[0])
     givers = [giver for giver in board.givers.of(item.path) if giver is not node]
+    if board.variables.has(item.path):
+        partial = any(not giver.finished for giver in board.givers.parts(item.path) if giver is not node)
+        return Resolved(Answer.PENDING) if partial else Resolved(Answer.VALUE, board.variables.at(item.path))
     if givers and all(giver.finished for giver in givers):
-        return _from_ended(board, item, item.path, missing)
+        return _from_ended(board, item, item.path)
     if not givers and item.path[0] in validate.CONTEXT_ROOTS:
         return _from_context(board, node, item, item.path)
     return Resolved(Answer.PENDING)
@@ -61,13 +60,13 @@ def unknown(board: boards.Board, item: model.Input) -> bool:
     return item.path is not None and not board.givers.of(item.path)
 
 
-def _from_ended(board: boards.Board, item: model.Input, path: paths.Path, missing: str) -> Resolved:
+def _from_ended(board: boards.Board, item: model.Input, path: paths.Path) -> Resolved:
     """Everybody who declares it has ended: a part of a value that is not there is an error, no value at all is null."""
     for length in range(len(path) - 1, 0, -1):
         if board.variables.has(path[:length]):
             if board.variables.at(path[:length]) is None:
                 break
-            return Resolved(Answer.NEVER, message=failure(item, f"{missing} does not exist"))
+            return Resolved(Answer.NEVER, message=failure(item, f"{paths.show(path[: length + 1])} does not exist"))
     return Resolved(Answer.VALUE, None)
 
 

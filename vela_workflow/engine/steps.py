@@ -120,3 +120,8 @@ class OutputIndex(Generic[Owner]):
         """The owners of outputs at, above or below a path, in order, each once."""
         found = [owner for other, owner in self._by_root.get(path[0], ()) if paths.overlap(other, path)]
         return list(dict.fromkeys(found))
+
+    def parts(self, path: paths.Path) -> list[Owner]:
+        """The owners of outputs strictly below a path: each gives a part of the value there."""
+        found = self._by_root.get(path[0], ())
+        return [owner for other, owner in found if len(other) > len(path) and paths.overlap(other, path)]

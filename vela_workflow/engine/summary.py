@@ -68,16 +68,16 @@ def conclude(board: boards.Board, now: datetime, blocked: str) -> Conclusion:
     in_flight = frozenset(node.id for node in board.nodes if node.started)
     if board.status.get("finished"):
         return Conclusion(dict(board.status), dict(board.state), False, False, None, (), in_flight)
-    told = tuple(_tell_waiting(board, now))
+    waiting = _long_waiting(board, now)
     status = _status(board, now, blocked)
-    state = _state(board, status)
+    state = _state(board, status, told={node.id for node in waiting})
     return Conclusion(
         status=status,
         state=state,
         state_changed=_durable(state) != _durable(board.state),
         state_needed=_needed(state),
         requeue_after=None if status["finished"] else requeue_after(board, now, blocked=bool(blocked)),
-        transitions=(*_transitions(board, status, blocked), *told),
+        transitions=tuple(_transitions(board, status, blocked, waiting)),
         in_flight=in_flight,
     )
 
@@ -227,19 +227,18 @@ def _conditions(board: boards.Board, phase: RunPhase, message: str, blocked: str
     return list(new.values())
 
 
-def _tell_waiting(board: boards.Board, now: datetime) -> Iterator[Transition]:
-    """Events for steps that have waited long, once for each wait (decisions 35)."""
-    for node in board.nodes:
-        since = node.memory.get("waiting")
-        if since is None or node.memory.get("told") or node.reason != Reason.WAIT:
-            continue
-        if now.timestamp() - since >= constants.WAITING_EVENT_AFTER:
-            node.memory["told"] = True
-            message = f'step "{node.step.name}" is waiting' + (f": {node.message}" if node.message else "")
-            yield Transition(EventReason.STEP_WAITING, message, step=node.step.name)
+def _long_waiting(board: boards.Board, now: datetime) -> list[boards.Node]:
+    """Steps that have waited long and whose Event is still to be sent, once for each step (decisions 35)."""
+    return [
+        node
+        for node in board.nodes
+        if node.reason == Reason.WAIT
+        and not node.memory.get("told")
+        and now.timestamp() - node.memory.get("waiting", now.timestamp()) >= constants.WAITING_EVENT_AFTER
+    ]
 
 
-def _transitions(board: boards.Board, status: JSON, blocked: str) -> Iterator[Transition]:
+def _transitions(board: boards.Board, status: JSON, blocked: str, waiting: list[boards.Node]) -> Iterator[Transition]:
     old = board.status
     if not old.get("startTime"):
         yield Transition(EventReason.START, "WorkflowRun started")
@@ -249,6 +248,9 @@ def _transitions(board: boards.Board, status: JSON, blocked: str) -> Iterator[Tr
         was = (node.before.get("phase"), node.before.get("reason"))
         if node.failed and was != (node.phase, node.reason):
             yield Transition(EventReason.STEP_FAILED, _told(node), warning=True, step=node.step.name)
+    for node in waiting:
+        message = f'step "{node.step.name}" is waiting' + (f": {node.message}" if node.message else "")
+        yield Transition(EventReason.STEP_WAITING, message, step=node.step.name)
     for message in board.replaced:
         yield Transition(EventReason.OUTPUT_REPLACED, message, warning=True)
     if status["status"] == RunPhase.SUSPENDING and old.get("status") != RunPhase.SUSPENDING:
@@ -258,12 +260,14 @@ def _transitions(board: boards.Board, status: JSON, blocked: str) -> Iterator[Tr
         yield Transition(EventReason.EXECUTE, ENDINGS[phase], warning=phase is not RunPhase.SUCCEEDED)
 
 
-def _state(board: boards.Board, status: JSON) -> JSON:
+def _state(board: boards.Board, status: JSON, told: set[str]) -> JSON:
     """What is to be remembered beside the status; see ``board`` and ``intake`` for the keys."""
     state = {key: value for key, value in board.state.items() if key not in OWN_STATE}
     steps: JSON = {}
     for node in board.nodes:
         memory = dict(node.memory)
+        if node.id in told:
+            memory["told"] = True
         if node.held:
             memory["suspended"] = boards.MANUAL
         if memory and (node.started or node.held or memory.get("final")):

@@ -74,9 +74,7 @@ class Run:
 
     def start(self, woken: tuple[str, ...] = ()) -> run_pass.Pass:
         self.variables = Variables(json.loads(json.dumps(self.values)))
-        return run_pass.Pass(
-            self.plan(), self.identity, self.status, self.state, variables=self.variables, woken=woken
-        )
+        return run_pass.Pass(self.plan(), self.identity, self.status, self.state, variables=self.variables, woken=woken)
 
     def go(self, woken: tuple[str, ...] = (), **script: Any) -> run_pass.Conclusion:
         """One whole pass; ``script`` maps step names (``-`` as ``_``) to results, or lists of them."""
