@@ -115,7 +115,7 @@ async def attempt(
         journal=NoJournal(),
         clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
         resumed=resumed,
-        succeeded=set(),
+        succeeded={},
     )
     step = Step(
         template=evaluator.prepare(template),

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from vela_workflow import errors
-from vela_workflow.cue import command, messages, parameters, program, scanner, sites, template
+from vela_workflow.cue import command, library, messages, parameters, program, scanner, sites, template
 from vela_workflow.cue.command import CueCommand, Refusal
 from vela_workflow.cue.library import Action, Library
 from vela_workflow.cue.messages import Report
@@ -244,6 +244,28 @@ class Evaluator:
         data = "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in scope.items())
         source = f"package p\n{imports}{data}OUT: value: {{\n{body}\n}}\n"
         answer = await self._expression_answer(source)
+        return command.loads(answer)["value"]
+
+    async def value(self, source: str, expression: str) -> Any:
+        """The value of ``expression`` in the CUE file ``source``, which imports nothing but CUE's own packages.
+
+        Raises ``Invalid`` when there is no such value.
+        """
+        try:
+            scanned = scanner.scan(source)
+        except scanner.ScanError as error:
+            raise template.invalid(source, [(error.message, error.offset)]) from None
+        for found in scanned.imports:
+            if not library.is_standard(found.path):
+                raise template.invalid(source, [(f'unknown import "{found.path}"', found.start)])
+        text = source
+        for start, end in reversed(scanned.preamble):
+            text = text[:start] + text[end:]
+        imports = "".join(f"import {found.alias} {json.dumps(found.path)}\n" for found in scanned.imports)
+        try:
+            answer = await self._expression_answer(f"package p\n{imports}{text}\nOUT: value: {expression}\n")
+        except Undecided as error:
+            raise errors.Invalid([errors.Problem(str(error))]) from None
         return command.loads(answer)["value"]
 
     async def _expression_answer(self, source: str) -> bytes:

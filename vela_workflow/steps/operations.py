@@ -8,9 +8,12 @@ so when it is looked at again (decisions 24).
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+
+import orjson
 
 from vela_workflow import errors
 from vela_workflow.cue.evaluator import Act
@@ -33,13 +36,21 @@ class Identity:
     run_annotations: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+def _digest(arguments: Mapping[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
 def path_text(path: Path) -> str:
     """A path as users read it: ``step.resource-0``."""
     return ".".join(str(part) for part in path)
 
 
 class Operations:
-    """The operations of one step; ``succeeded`` are the paths that already did in this attempt."""
+    """The operations of one step.
+
+    ``succeeded`` holds the paths that already did in this attempt, each with a digest of its arguments; it is kept by
+    the caller from one look at the step to the next.
+    """
 
     def __init__(
         self,
@@ -51,7 +62,7 @@ class Operations:
         journal: Journal,
         clock: Callable[[], datetime],
         resumed: frozenset[str],
-        succeeded: set[Path],
+        succeeded: dict[Path, str],
     ) -> None:
         self._by_provider = {package.provider: package for package in packages.values()}
         self._identity = identity
@@ -80,7 +91,7 @@ class Operations:
         call = self._call(act)
         if operation.classify(call.args) is not Effect.ONCE:
             outcome = await operation.run(call)
-            self._succeeded.add(act.path)
+            self._succeeded[act.path] = _digest(call.args)
             return outcome
         return await self._once(operation, call)
 
@@ -104,8 +115,9 @@ class Operations:
     def _call(self, act: Act) -> Call:
         identity = self._identity
         path = path_text(act.path)
+        arguments = placing.arguments(act.value or {}, legacy=act.action.legacy)
         return Call(
-            args=placing.arguments(act.value or {}, legacy=act.action.legacy),
+            args=arguments,
             path=act.path,
             run_name=identity.run_name,
             run_namespace=identity.run_namespace,
@@ -117,7 +129,7 @@ class Operations:
             clusters=self._clusters,
             variables=self._variables,
             resumed=path in self._resumed,
-            again=act.path in self._succeeded,
+            again=self._succeeded.get(act.path) == _digest(arguments),
             run_annotations=identity.run_annotations,
             tags=act.site.tags,
         )

@@ -1,0 +1,60 @@
+"""The kopf handlers: raw watch events, handed on without delay.
+
+Nothing of kopf's own bookkeeping is used: no annotations on runs, no finalizers, no retries. A handler that does nothing
+but hand an object to the queue costs the API server nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from vela_workflow.api import constants
+from vela_workflow.clusters.credentials import Source
+from vela_workflow.operator import login
+from vela_workflow.operator.controller import Controller
+from vela_workflow.runs.definitions import Definitions
+
+DELETED = "DELETED"
+
+
+def registry(controller: Controller, definitions: Definitions, source: Source) -> kopf.OperatorRegistry:
+    """The handlers of the operator."""
+    found = kopf.OperatorRegistry()
+    runs, steps = constants.WORKFLOW_RUN, constants.STEP_DEFINITION
+
+    @kopf.on.login(registry=found)
+    async def log_in(**_: Any) -> kopf.AiohttpSession:
+        return await login.session(source)
+
+    @kopf.on.event(runs.group, runs.version, runs.plural, registry=found)
+    async def run_event(event: Any, **_: Any) -> None:
+        body = dict(event["object"])
+        if event["type"] == DELETED:
+            controller.gone(body)
+        else:
+            controller.seen(body)
+
+    @kopf.on.event(steps.group, steps.version, steps.plural, registry=found)
+    async def definition_event(event: Any, **_: Any) -> None:
+        body = dict(event["object"])
+        if event["type"] == DELETED:
+            definitions.remove(body)
+        else:
+            definitions.update(body)
+
+    return found
+
+
+def settings(*, request_timeout: float) -> kopf.OperatorSettings:
+    """kopf's settings: no Events and no peering of its own, quick ends, frozen watches are noticed."""
+    found = kopf.OperatorSettings()
+    found.posting.enabled = False
+    found.peering.standalone = True
+    found.networking.request_timeout = request_timeout
+    found.watching.client_timeout = 600
+    found.watching.server_timeout = 300
+    found.queueing.idle_timeout = 0.5
+    found.persistence.finalizer = f"{constants.WORKFLOW_RUN.group}/vela-workflow"
+    return found

@@ -1,0 +1,155 @@
+"""Where the operator is put together, started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+from typing import Any
+
+import kopf
+import uvloop
+
+from vela_workflow import errors
+from vela_workflow.api import constants
+from vela_workflow.clusters import api, credentials, transport
+from vela_workflow.clusters import errors as cluster_errors
+from vela_workflow.clusters.registry import Registry, RegistrySettings
+from vela_workflow.clusters.watch import WatchHub
+from vela_workflow.cue.command import CueCommand, Limits
+from vela_workflow.cue.evaluator import Evaluator
+from vela_workflow.cue.library import Library
+from vela_workflow.operator import handlers
+from vela_workflow.operator.controller import Controller
+from vela_workflow.operator.events import EventReporter
+from vela_workflow.providers import registry as packages
+from vela_workflow.providers.config import templates as config_templates
+from vela_workflow.runs.definitions import Definitions
+from vela_workflow.runs.driver import Driver, Tools
+from vela_workflow.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+GRACE = 10.0
+"""Seconds that reconciles under way get to end when the operator stops."""
+
+
+def run(settings: Settings) -> None:
+    """Run the operator until it is told to stop; raises ``WorkflowError`` when it cannot start."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True
+    )
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(settings))
+
+
+async def _main(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    operator = Operator(settings)
+    await operator.run(stop)
+
+
+class Operator:
+    """The operator as one object; ``run`` frames its whole life."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.source = credentials.local(settings.kubeconfig, settings.context, environment=os.environ)
+        limits = transport.Limits(timeout=settings.request_timeout)
+        self.client = api.connect("local", self.source, limits=limits)
+        self.clusters = Registry(self.client, RegistrySettings(namespace=settings.system_namespace))
+        self.packages = packages.packages()
+        library = Library.build({path: package.source for path, package in self.packages.items()})
+        self.cue = CueCommand(_cue_binary(settings.cue), library, _limits(settings))
+        self.evaluator = Evaluator(self.cue, library)
+        self.definitions = Definitions(settings.system_namespace)
+        self.reporter = EventReporter(self.client)
+        self.hub = WatchHub(self.clusters.client, self._wake)
+        tools = Tools(self.client, self.clusters, self.evaluator, self.packages, self.definitions, self.reporter)
+        self.controller = Controller(Driver(tools), self.hub, self.definitions, workers=settings.workers)
+        self.ready = asyncio.Event()
+        config_templates.use(self.evaluator.value)
+
+    def _wake(self, key: tuple[str, str]) -> None:
+        self.controller.wake(key)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set, then end what is under way and close everything."""
+        try:
+            await self._start()
+            await self._kopf(stop)
+        finally:
+            await self._close()
+
+    async def _start(self) -> None:
+        await self._load_definitions()
+        await self.clusters.start()
+        self.reporter.start()
+        self.controller.queue.start()
+
+    async def _load_definitions(self) -> None:
+        """Know the definitions before the first run has its turn."""
+        kind = constants.STEP_DEFINITION
+        try:
+            found = await self.client.list(kind.api_version, kind.kind, self.settings.namespace)
+        except cluster_errors.UnknownKind:
+            logger.warning("the CRDs are not installed yet; run `vela-workflow install`")
+            return
+        for body in found.get("items") or ():
+            self.definitions.update(body)
+
+    async def _kopf(self, stop: asyncio.Event) -> None:
+        stopping, ready = asyncio.Event(), asyncio.Event()
+        namespaces = [self.settings.namespace, self.settings.system_namespace] if self.settings.namespace else []
+        watching = asyncio.create_task(
+            kopf.operator(
+                registry=handlers.registry(self.controller, self.definitions, self.source),
+                settings=handlers.settings(request_timeout=self.settings.request_timeout),
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                stop_flag=stopping,
+                ready_flag=ready,
+            )
+        )
+        announced = asyncio.create_task(self._announce(ready))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        logger.info("stopping")
+        await self.controller.queue.close(grace=GRACE)
+        stopping.set()
+        announced.cancel()
+        stopped.cancel()
+        await watching
+
+    async def _announce(self, ready: asyncio.Event) -> None:
+        await ready.wait()
+        self.ready.set()
+        logger.info("vela-workflow is running, %d definitions", len(self.definitions))
+
+    async def _close(self) -> None:
+        await self.reporter.close()
+        await self.hub.close()
+        await self.clusters.close()
+        await self.client.close()
+        self.cue.close()
+
+
+def _cue_binary(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise errors.WorkflowError(f"the cue command {name!r} is not there; install it or set VELA_WORKFLOW_CUE")
+    return found
+
+
+def _limits(settings: Settings) -> Limits:
+    values: dict[str, Any] = {"wall_clock": settings.cue_timeout, "memory": settings.cue_memory * 1024 * 1024}
+    if settings.cue_commands:
+        values["commands"] = settings.cue_commands
+    return Limits(**values)

@@ -1,0 +1,152 @@
+"""A queue of keys to work on: one at a time per key, bursts coalesced, delays, back-off on errors, bounded concurrency.
+
+A key that is added while it waits is worked on once; one that is added while it is worked on is worked on again
+afterwards. A delayed key keeps its earliest time. The queue knows nothing of what a key stands for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+from vela_workflow import errors
+
+logger = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_DELAY = 0.1
+MAX_DELAY = 60.0
+
+
+class WorkQueue(Generic[K]):
+    """Calls ``work(key)``; what it returns is the number of seconds until the key's next turn, if it wants one."""
+
+    def __init__(self, work: Callable[[K], Awaitable[float | None]], *, workers: int) -> None:
+        self._work = work
+        self._workers = workers
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._waiting: set[K] = set()
+        self._busy: set[K] = set()
+        self._again: set[K] = set()
+        self._delayed: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._order = itertools.count()
+        self._failures: dict[K, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
+
+    def __len__(self) -> int:
+        """How many keys wait for a worker."""
+        return len(self._waiting)
+
+    @property
+    def busy(self) -> int:
+        """How many keys are worked on now."""
+        return len(self._busy)
+
+    def start(self) -> None:
+        """Start the workers."""
+        self._tasks = [asyncio.create_task(self._serve()) for _ in range(self._workers)]
+
+    def add(self, key: K) -> None:
+        """Let a key have its turn as soon as a worker is free."""
+        if self._closing:
+            return
+        self._delayed.pop(key, None)
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Let a key have its turn after some time, unless it has one earlier."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        when = asyncio.get_running_loop().time() + seconds
+        if key in self._waiting or self._delayed.get(key, when + 1) <= when:
+            return
+        self._delayed[key] = when
+        heapq.heappush(self._heap, (when, next(self._order), key))
+        self._set_timer()
+
+    def forget(self, key: K) -> None:
+        """Drop the delay and the failures of a key."""
+        self._delayed.pop(key, None)
+        self._failures.pop(key, None)
+        self._again.discard(key)
+
+    async def close(self, *, grace: float = 0.0) -> None:
+        """Take no more keys; let those that are worked on come to an end within ``grace`` seconds."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = asyncio.get_running_loop().time() + grace
+        while self._busy and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self) -> None:
+        while True:
+            key = await self._ready.get()
+            self._waiting.discard(key)
+            if self._closing:
+                continue
+            self._busy.add(key)
+            try:
+                delay = await self._attempt(key)
+            finally:
+                self._busy.discard(key)
+            if key in self._again:
+                self._again.discard(key)
+                self.add(key)
+            elif delay is not None:
+                self.add_after(key, delay)
+
+    async def _attempt(self, key: K) -> float | None:
+        try:
+            delay = await self._work(key)
+        except errors.Transient as error:
+            return self._back_off(key, error)
+        except Exception as error:
+            logger.exception("working on %s failed", key)
+            return self._back_off(key, error)
+        self._failures.pop(key, None)
+        return delay
+
+    def _back_off(self, key: K, error: Exception) -> float:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(MAX_DELAY, FIRST_DELAY * 2**failures)
+        if isinstance(error, errors.Transient):
+            delay = max(delay, error.after)
+            logger.warning("working on %s failed, next try in %.1f s: %s", key, delay, error)
+        return float(delay)
+
+    def _set_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        if not self._heap or self._closing:
+            return
+        when = self._heap[0][0]
+        if self._timer is None or self._timer.cancelled() or self._timer.when() > when:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(when, self._due)
+
+    def _due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._timer = None
+        while self._heap and self._heap[0][0] <= now:
+            when, _, key = heapq.heappop(self._heap)
+            if self._delayed.get(key) == when:
+                self.add(key)
+        self._set_timer()

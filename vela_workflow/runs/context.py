@@ -1,0 +1,264 @@
+"""The context of a run: everything that must survive and has no place in ``status``.
+
+It is a ConfigMap (``workflow-<run>-context``, owned by the run) with the variables as JSON, the time stamps that
+operations keep, and under one key of ours the state: attempts and back-off, templates of steps in flight, the journal of
+operations that must not be repeated, what waiting steps wait for. What is sensitive goes to a Secret of the same name
+(decisions 21, 22). Neither exists before there is something to keep.
+
+Between passes the context stays in memory as encoded text: what it is written from and compared with.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from vela_workflow import errors
+from vela_workflow.api import constants
+from vela_workflow.clusters import errors as cluster_errors
+from vela_workflow.clusters.client import ClusterClient
+from vela_workflow.cue.evaluator import Evaluator
+from vela_workflow.engine.variables import Variables
+
+JSON = dict[str, Any]
+
+SIZE_LIMIT = 900 * 1024
+"""Bytes that a context may have; an API server refuses objects of about one mebibyte."""
+
+NAME_LIMIT = 253
+
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_RESERVED = frozenset({constants.CONTEXT_VARS, constants.CONTEXT_STATE})
+_SECRET_VARS = "vars"
+_SECRET_JOURNAL = "journal"
+
+
+class RunContext:
+    """Variables, memos, engine state and journal of one run; what operations see as ``contract.Variables``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.variables = Variables()
+        self.engine: JSON = {}
+        self.journal: dict[str, JSON] = {}
+        self.waiting: JSON = {}
+        self.memos: dict[str, str] = {}
+        self.exists = False
+        self.secret_exists = False
+        self.written: tuple[bytes, bytes] = (b"", b"")
+
+    # What operations use.
+
+    def get(self, path: str) -> Any:
+        """The variable at a dotted path; raises ``KeyError``."""
+        return self.variables.get(path)
+
+    def put(self, path: str, value: Any) -> None:
+        """Set the variable at a dotted path."""
+        self.variables.put(path, value)
+
+    def memo(self, key: str) -> str | None:
+        """A small text kept under ``key``."""
+        return self.memos.get(key)
+
+    def remember(self, key: str, value: str | None) -> None:
+        """Keep, or with ``None`` drop, a small text under ``key``."""
+        if value is None:
+            self.memos.pop(key, None)
+        else:
+            self.memos[key] = value
+
+    # What is stored.
+
+    def encode(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The data of the ConfigMap and of the Secret; raises ``Terminal`` when they are too large."""
+        values = self.variables.values
+        hidden = {name: value for name, value in values.items() if name in self.variables.sensitive}
+        shown = {name: value for name, value in values.items() if name not in hidden}
+        entries = {key: entry for key, entry in self.journal.items() if not entry.get("value")}
+        secrets = {key: entry for key, entry in self.journal.items() if entry.get("value")}
+        odd = {key: value for key, value in self.memos.items() if not _KEY.fullmatch(key) or key in _RESERVED}
+        state = {
+            "engine": self.engine,
+            **({"journal": entries} if entries else {}),
+            **({"waiting": self.waiting} if self.waiting else {}),
+            **({"memos": odd} if odd else {}),
+            **({"secret": True} if hidden or secrets else {}),
+        }
+        data = {key: value for key, value in self.memos.items() if key not in odd}
+        data[constants.CONTEXT_VARS] = _text(shown)
+        data[constants.CONTEXT_STATE] = _text(state)
+        secret: dict[str, str] = {}
+        if hidden:
+            secret[_SECRET_VARS] = _text(hidden)
+        if secrets:
+            secret[_SECRET_JOURNAL] = _text(secrets)
+        for kind, content in (("ConfigMap", data), ("Secret", secret)):
+            size = sum(len(key) + len(value.encode()) for key, value in content.items())
+            if size > SIZE_LIMIT:
+                raise errors.Terminal(
+                    f"the context of the run would have {size // 1024} KiB in its {kind}, which is more than the "
+                    f"{SIZE_LIMIT // 1024} KiB that fit; pass less data between steps",
+                    reason=constants.Reason.OUTPUT,
+                )
+        return data, secret
+
+    async def decode(self, data: Mapping[str, str], secret: Mapping[str, str], evaluator: Evaluator) -> None:
+        """Take in stored data; variables that the Go controller wrote as CUE text are read too."""
+        state = _json(data.get(constants.CONTEXT_STATE, "")) or {}
+        self.engine = dict(state.get("engine") or {})
+        self.journal = {**(state.get("journal") or {}), **(_json(secret.get(_SECRET_JOURNAL, "")) or {})}
+        self.waiting = dict(state.get("waiting") or {})
+        self.memos = {key: value for key, value in data.items() if key not in _RESERVED}
+        self.memos.update(state.get("memos") or {})
+        shown = await _variables(data.get(constants.CONTEXT_VARS, ""), evaluator)
+        hidden = _json(secret.get(_SECRET_VARS, "")) or {}
+        self.variables = Variables({**shown, **hidden}, hidden)
+
+
+async def _variables(text: str, evaluator: Evaluator) -> JSON:
+    if not text.strip():
+        return {}
+    found = _json(text)
+    if found is None:
+        found = await evaluator.expression(text, {})
+    return found if isinstance(found, dict) else {}
+
+
+def _json(text: str) -> Any:
+    try:
+        return orjson.loads(text) if text else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _text(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def context_name(run: str) -> str:
+    """The name of the context of a run; a name that would be too long is cut and told apart by a hash."""
+    name = constants.CONTEXT_NAME.format(run=run)
+    if len(name) <= NAME_LIMIT:
+        return name
+    return f"{name[: NAME_LIMIT - 11]}-{hashlib.sha256(run.encode()).hexdigest()[:10]}"
+
+
+class ContextStore:
+    """Loads and saves contexts."""
+
+    def __init__(self, client: ClusterClient, evaluator: Evaluator) -> None:
+        self._client = client
+        self._evaluator = evaluator
+
+    async def load(self, body: Mapping[str, Any]) -> RunContext:
+        """The context of a run, empty when it has none; raises ``Transient`` when it cannot be read."""
+        metadata = body["metadata"]
+        backend = (body.get("status") or {}).get("contextBackend") or {}
+        name = str(backend.get("name") or context_name(metadata["name"]))
+        context = RunContext(name)
+        if not backend:
+            return context
+        namespace = metadata["namespace"]
+        try:
+            stored = await self._client.get("v1", "ConfigMap", namespace, name)
+        except cluster_errors.NotFound:
+            return context
+        context.exists = True
+        data = {key: str(value) for key, value in (stored.get("data") or {}).items()}
+        secret: dict[str, str] = {}
+        if (_json(data.get(constants.CONTEXT_STATE, "")) or {}).get("secret"):
+            secret = await self._secret(namespace, name)
+            context.secret_exists = True
+        await context.decode(data, secret, self._evaluator)
+        context.written = _digests(data, secret)
+        return context
+
+    async def _secret(self, namespace: str, name: str) -> dict[str, str]:
+        try:
+            stored = await self._client.get("v1", "Secret", namespace, name)
+        except cluster_errors.NotFound:
+            return {}
+        return {key: _decoded(value) for key, value in (stored.get("data") or {}).items()}
+
+    async def save(self, body: Mapping[str, Any], context: RunContext) -> bool:
+        """Write what has changed; true when the run has a context after that.
+
+        Raises ``Terminal`` when it is too large, before anything is written.
+        """
+        data, secret = context.encode()
+        shown, hidden = _digests(data, secret)
+        if secret and hidden != context.written[1]:
+            await self._write(body, context, "Secret", {"stringData": secret}, exists=context.secret_exists)
+            context.secret_exists = True
+        if shown != context.written[0]:
+            await self._write(body, context, "ConfigMap", {"data": data}, exists=context.exists)
+            context.exists = True
+        context.written = (shown, hidden)
+        return context.exists
+
+    async def _write(
+        self, body: Mapping[str, Any], context: RunContext, kind: str, content: JSON, *, exists: bool
+    ) -> None:
+        """Apply the object: only our field manager writes it, so keys that are left out are removed."""
+        manifest = {"apiVersion": "v1", "kind": kind, "metadata": _metadata(body, context.name), **content}
+        if kind == "Secret":
+            manifest = {**manifest, "type": "Opaque", "stringData": None, "data": _encoded(content["stringData"])}
+            manifest.pop("stringData")
+        if not exists:
+            await self._own(body, context, kind)
+            manifest["metadata"]["name"] = context.name
+        await self._client.apply(manifest)
+
+    async def _own(self, body: Mapping[str, Any], context: RunContext, kind: str) -> None:
+        """Take another name when an object of this name belongs to somebody else (engine 3.12)."""
+        try:
+            found = await self._client.get("v1", kind, body["metadata"]["namespace"], context.name)
+        except cluster_errors.NotFound:
+            return
+        owners = [owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()]
+        if owners != [body["metadata"]["uid"]]:
+            suffix = hashlib.sha256(str(body["metadata"]["uid"]).encode()).hexdigest()[:5]
+            context.name = f"{context.name[: NAME_LIMIT - 6]}-{suffix}"
+
+
+def _metadata(body: Mapping[str, Any], name: str) -> JSON:
+    run = body["metadata"]
+    start = (body.get("status") or {}).get("startTime") or run.get("creationTimestamp")
+    return {
+        "name": name,
+        "namespace": run["namespace"],
+        "annotations": {constants.ANNOTATION_START_TIME: str(start)},
+        "ownerReferences": [
+            {
+                "apiVersion": constants.WORKFLOW_RUN.api_version,
+                "kind": constants.WORKFLOW_RUN.kind,
+                "name": run["name"],
+                "uid": run["uid"],
+                "controller": True,
+            }
+        ],
+    }
+
+
+def _digests(data: Mapping[str, str], secret: Mapping[str, str]) -> tuple[bytes, bytes]:
+    return _digest(data), _digest(secret)
+
+
+def _digest(content: Mapping[str, str]) -> bytes:
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest() if content else b""
+
+
+def _encoded(content: Mapping[str, str]) -> dict[str, str]:
+
+    return {key: base64.b64encode(value.encode()).decode() for key, value in content.items()}
+
+
+def _decoded(value: str) -> str:
+
+    return base64.b64decode(value).decode("utf-8", "replace")

@@ -1,0 +1,110 @@
+"""The step definitions in the cluster, in memory.
+
+Watch events keep the index up to date, so looking a definition up costs no request. A type is looked for in the run's
+own namespace, then in the system namespace; ``suspend`` is built in and wins over definitions of that name, and
+``step-group`` never comes here (engine 11, decisions 37). Runs that miss a definition say so and are woken when it
+appears or changes (decisions 23).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vela_workflow import errors
+
+SUSPEND = """
+import "vela/builtin"
+
+suspend: builtin.#Suspend & {
+	$params: {
+		if parameter.duration != _|_ {duration: parameter.duration}
+		if parameter.message != _|_ {message: parameter.message}
+	}
+}
+parameter: {
+	// How long to suspend, such as `30s`; without it only a resume ends the suspension.
+	duration?: string
+	// Shown as the message of the step.
+	message?: string
+}
+"""
+
+BUILT_IN: Mapping[str, str] = {"suspend": SUSPEND}
+"""Templates that no definition in the cluster replaces."""
+
+Key = tuple[str, str]
+
+
+class MissingDefinition(errors.WorkflowError):
+    """There is no definition of a step type where it is looked for."""
+
+
+class Definitions:
+    """Templates by namespace and name."""
+
+    def __init__(self, system_namespace: str) -> None:
+        self.system_namespace = system_namespace
+        self._templates: dict[Key, str | None] = {}
+        self._waiting: dict[str, dict[Key, None]] = {}
+        self._listeners: list[Callable[[Key], None]] = []
+
+    def __len__(self) -> int:
+        """How many definitions there are."""
+        return len(self._templates)
+
+    def listen(self, wake: Callable[[Key], None]) -> None:
+        """Call ``wake`` with the key of every run that waits for a definition which changes."""
+        self._listeners.append(wake)
+
+    def update(self, body: Mapping[str, Any]) -> None:
+        """Take in a ``WorkflowStepDefinition`` that is there or has changed."""
+        key = _key(body)
+        template = _template(body)
+        if key in self._templates and self._templates[key] == template:
+            return
+        self._templates[key] = template
+        self._wake(key[1])
+
+    def remove(self, body: Mapping[str, Any]) -> None:
+        """Forget a definition; steps that run already keep their template."""
+        self._templates.pop(_key(body), None)
+        self._wake(_key(body)[1])
+
+    def template(self, step_type: str, namespace: str) -> str:
+        """The template of a step type for a run in ``namespace``; raises ``MissingDefinition``, or ``Invalid``."""
+        if step_type in BUILT_IN:
+            return BUILT_IN[step_type]
+        for place in (namespace, self.system_namespace):
+            if (place, step_type) in self._templates:
+                template = self._templates[(place, step_type)]
+                if template is None:
+                    raise errors.Invalid(
+                        [errors.Problem("is not a string", path="spec.schematic.cue.template")],
+                        summary=f'invalid workflow step definition "{step_type}" in namespace {place}',
+                    )
+                return template
+        raise MissingDefinition(
+            f'there is no WorkflowStepDefinition "{step_type}" in namespace {namespace} or {self.system_namespace}'
+        )
+
+    def wait(self, run: Key, step_type: str) -> None:
+        """Wake ``run`` when a definition of this type appears or changes."""
+        self._waiting.setdefault(step_type, {})[run] = None
+
+    def _wake(self, step_type: str) -> None:
+        for run in self._waiting.pop(step_type, {}):
+            for listener in self._listeners:
+                listener(run)
+
+
+def _key(body: Mapping[str, Any]) -> Key:
+    metadata = body.get("metadata") or {}
+    return str(metadata.get("namespace") or "default"), str(metadata.get("name"))
+
+
+def _template(body: Mapping[str, Any]) -> str | None:
+    spec = body.get("spec") or {}
+    cue = (spec.get("schematic") or {}).get("cue") if isinstance(spec.get("schematic") or {}, dict) else None
+    template = cue.get("template") if isinstance(cue, dict) else None
+    return template if isinstance(template, str) else None

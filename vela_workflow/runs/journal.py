@@ -1,0 +1,54 @@
+"""The journal of operations that must not be repeated (decisions 19).
+
+Intent, effect, outcome: the intent is durable before the effect, and so is the way to find it, since ``status`` names
+the context from then on. What the process that comes next finds in the journal decides: nothing means not begun, an
+intent alone means that nobody knows, an outcome is used in the place of the effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from vela_workflow.providers.contract import Outcome
+from vela_workflow.runs.context import RunContext
+from vela_workflow.steps.journal import Entry
+
+
+class RunJournal:
+    """The journal of one run; ``persist`` writes its context and makes sure that the status names it."""
+
+    def __init__(self, context: RunContext, persist: Callable[[], Awaitable[None]]) -> None:
+        self._context = context
+        self._persist = persist
+
+    def entry(self, key: str) -> Entry | None:
+        """What is known of an operation; ``None`` when it was never begun."""
+        found = self._context.journal.get(key)
+        if found is None:
+            return None
+        return Entry(bool(found.get("done")), found.get("value"), bool(found.get("sensitive")))
+
+    async def intend(self, key: str) -> None:
+        """Record, durably, that the operation is about to be carried out."""
+        self._context.journal[key] = {"done": False}
+        try:
+            await self._persist()
+        except BaseException:
+            # Nothing has happened yet; what could not be written must not look begun.
+            self._context.journal.pop(key, None)
+            raise
+
+    async def record(self, key: str, outcome: Outcome) -> None:
+        """Record what came of it."""
+        entry: dict[str, object] = {"done": True}
+        if outcome.value is not None:
+            entry["value"] = outcome.value
+        if outcome.sensitive:
+            entry["sensitive"] = True
+        self._context.journal[key] = entry
+        await self._persist()
+
+    async def withdraw(self, key: str) -> None:
+        """Record that it certainly was not carried out."""
+        self._context.journal.pop(key, None)
+        await self._persist()

@@ -1,0 +1,187 @@
+"""Doing what the engine asks for: evaluate an ``if`` or an input, attempt a step.
+
+A step that starts takes its template and parameters along and keeps them until it ends, so that a definition or a spec
+that changes meanwhile changes only steps that have not started (decisions 23). They are kept compressed in the state of
+the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from vela_workflow import errors
+from vela_workflow.api.constants import Reason
+from vela_workflow.engine import result, run_pass, tasks
+from vela_workflow.runs.context import RunContext
+from vela_workflow.runs.journal import RunJournal
+from vela_workflow.steps import outcome
+from vela_workflow.steps.attempt import Attempt, Step
+from vela_workflow.steps.operations import Identity, Operations
+
+if TYPE_CHECKING:
+    from vela_workflow.runs.driver import Memory, Tools
+
+JSON = dict[str, Any]
+
+
+class Worker:
+    """Carries out the tasks of one pass."""
+
+    def __init__(self, tools: Tools, body: JSON, context: RunContext, memory: Memory, journal: RunJournal) -> None:
+        self._tools = tools
+        self._body = body
+        self._context = context
+        self._memory = memory
+        self._journal = journal
+
+    def missing(self, task: tasks.Execute) -> str:
+        """Why a step cannot start for want of its definition; empty when it can."""
+        if task.started is not None:
+            return ""
+        metadata = self._body["metadata"]
+        try:
+            self._tools.definitions.template(task.step.type, metadata["namespace"])
+        except errors.Invalid:
+            return ""
+        except errors.WorkflowError as error:
+            self._tools.definitions.wait((metadata["namespace"], metadata["name"]), task.step.type)
+            return f'step "{task.step.name}": {error}'
+        return ""
+
+    async def carry_out(self, task: tasks.Task, current: run_pass.Pass) -> Any:
+        """The answer to a task, as ``Pass`` wants it told."""
+        match task:
+            case tasks.EvaluateCondition():
+                return await self._condition(task)
+            case tasks.EvaluateInput():
+                return await self._input(task)
+            case tasks.CollectOutputs():
+                return await self._outputs(task)
+            case tasks.Execute():
+                return await self._execute(task, current)
+
+    async def _condition(self, task: tasks.EvaluateCondition) -> bool | errors.WorkflowError:
+        scope = task.scope
+        inputs = dict(scope.inputs)
+        try:
+            for script in scope.scripts:
+                inputs[script] = await self._expression(
+                    script, {"context": scope.context, "parameter": scope.parameter}
+                )
+            value = await self._expression(
+                task.expression,
+                {"status": scope.status, "inputs": inputs, "context": scope.context, "parameter": scope.parameter},
+            )
+        except errors.WorkflowError as error:
+            return error
+        if isinstance(value, bool):
+            return value
+        return errors.WorkflowError(f"the value {orjson.dumps(value).decode()} is not a bool")
+
+    async def _input(self, task: tasks.EvaluateInput) -> Any:
+        try:
+            return await self._expression(
+                task.expression, {"context": task.scope.context, "parameter": task.scope.parameter}
+            )
+        except errors.WorkflowError as error:
+            return error
+
+    async def _outputs(self, task: tasks.CollectOutputs) -> result.Result:
+        """The outputs of a group see ``context`` and nothing else (engine 5.1)."""
+        values: JSON = {}
+        for output in task.step.outputs:
+            try:
+                scope = {"context": task.context, "parameter": {}}
+                values[output.name] = await self._expression(output.value_from, scope)
+            except errors.WorkflowError as error:
+                message = errors.bounded(f"output error: {output.name} from {output.value_from}: {error}")
+                return result.Failed(Reason.OUTPUT, message)
+        return result.Succeeded(values)
+
+    async def _expression(self, text: str, scope: Mapping[str, Any]) -> Any:
+        return await self._tools.evaluator.expression(text, scope)
+
+    # Steps.
+
+    async def _execute(self, task: tasks.Execute, current: run_pass.Pass) -> result.Result:
+        """One attempt of a step, cut off at its deadline (decisions 12)."""
+        left = None
+        if task.deadline is not None:
+            left = max(0.0, (task.deadline - self._tools.clock()).total_seconds())
+        try:
+            async with asyncio.timeout(left):
+                return await self._attempt(task, current)
+        except TimeoutError:
+            return result.Waiting("")
+
+    async def _attempt(self, task: tasks.Execute, current: run_pass.Pass) -> result.Result:
+        try:
+            template, parameters = self._started(task, current)
+            prepared = self._tools.evaluator.prepare(template)
+        except errors.WorkflowError as error:
+            return outcome.of_error(error)
+        step = Step(
+            template=prepared,
+            parameter=parameters,
+            context=task.context,
+            outputs=tuple((output.name, output.value_from) for output in task.step.outputs),
+        )
+        finding = await Attempt(self._tools.evaluator, self._operations(task), step).run()
+        self._tools.reporter.warnings(self._body, task.step.name, finding.warnings)
+        if isinstance(finding.result, result.Waiting | result.Failed):
+            self._memory.interests[task.id] = finding.interest
+        return finding.result
+
+    def _started(self, task: tasks.Execute, current: run_pass.Pass) -> tuple[str, JSON]:
+        """The template and parameters that the step started with."""
+        if task.started is not None:
+            kept = _unpacked(task.started["step"])
+            return kept["template"], kept.get("parameters", task.parameters)
+        template = self._tools.definitions.template(task.step.type, self._body["metadata"]["namespace"])
+        kept = {"template": template}
+        if not self._takes_secrets(task):
+            kept["parameters"] = task.parameters
+        current.keep(task, {"step": _packed(kept)})
+        return template, task.parameters
+
+    def _takes_secrets(self, task: tasks.Execute) -> bool:
+        """Whether inputs bring in what may only be kept in a Secret."""
+        sensitive = self._context.variables.sensitive
+        return any(item.source.split(".", 1)[0] in sensitive for item in task.step.inputs)
+
+    def _operations(self, task: tasks.Execute) -> Operations:
+        metadata = self._body["metadata"]
+        identity = Identity(
+            run_name=metadata["name"],
+            run_namespace=metadata["namespace"],
+            run_uid=metadata["uid"],
+            step_name=task.step.name,
+            step_id=task.id,
+            attempt=task.attempt,
+            run_annotations=metadata.get("annotations") or {},
+        )
+        return Operations(
+            self._tools.packages,
+            identity,
+            clusters=self._tools.clusters,
+            variables=self._context,
+            journal=self._journal,
+            clock=self._tools.clock,
+            resumed=frozenset(task.resumed),
+            succeeded=self._memory.succeeded.setdefault(task.id, {}),
+        )
+
+
+def _packed(value: Mapping[str, Any]) -> str:
+    return base64.b64encode(zlib.compress(orjson.dumps(value))).decode()
+
+
+def _unpacked(text: str) -> JSON:
+    value = orjson.loads(zlib.decompress(base64.b64decode(text)))
+    return value if isinstance(value, dict) else {}
