@@ -1,0 +1,63 @@
+"""``version`` and ``completion``."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+from vela_workflow import __version__
+from vela_workflow.api import constants
+from vela_workflow.cli import lazy, options
+
+app = lazy.family()
+
+
+class Shell(enum.StrEnum):
+    """Shells that can complete commands."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+    POWERSHELL = "powershell"
+
+
+@app.command(epilog=lazy.examples("vela-workflow version", "vela-workflow version --client"))
+def version(
+    client: Annotated[bool, typer.Option("--client", help="Only this program; ask no cluster.")] = False,
+    kubeconfig: options.Kubeconfig = "",
+    context: options.Context = "",
+) -> None:
+    """Print the versions of this program and of the cluster."""
+    typer.echo(f"vela-workflow  {__version__}")
+    if client:
+        return
+    from vela_workflow.cli import kube
+
+    with kube.Kube(kubeconfig, context) as cluster:
+        typer.echo(f"Kubernetes     {cluster.server_version()}  {cluster.server}")
+        crd = cluster.get_or_none(kube.CRDS, constants.WORKFLOW_RUN.crd_name)
+    served = ", ".join(one["name"] for one in crd["spec"]["versions"] if one["served"]) if crd else ""
+    typer.echo(f"WorkflowRun    {served or 'not installed; `vela-workflow install` does that'}")
+
+
+@app.command(
+    epilog=lazy.examples(
+        "source <(vela-workflow completion bash)",
+        "vela-workflow completion zsh > ~/.zfunc/_vela-workflow",
+        "vela-workflow completion fish > ~/.config/fish/completions/vela-workflow.fish",
+        "vela-workflow completion powershell >> $PROFILE",
+    )
+)
+def completion(
+    context: typer.Context, shell: Annotated[Shell, typer.Argument(help="The shell.", show_default=False)]
+) -> None:
+    """Print a script that completes commands and names in a shell.
+
+    Names of runs are completed too, by asking the cluster.
+    """
+    from typer import completion as scripts
+
+    scripts.get_completion_inspect_parameters()  # registers the shells
+    scripts.shell_complete(context.find_root().command, {}, "vela-workflow", lazy.COMPLETE, f"source_{shell}")

@@ -1,0 +1,156 @@
+"""Runs as tables, trees and lines.
+
+Everything here is pure: from ``view`` and the present time to what rich prints, or to lines of plain text for logs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from vela_workflow.api.constants import RunPhase, StepPhase
+from vela_workflow.cli import view
+from vela_workflow.cli.output import clean
+
+STYLES: Final[dict[str, str]] = {
+    StepPhase.SUCCEEDED: "green",
+    StepPhase.FAILED: "red",
+    StepPhase.RUNNING: "cyan",
+    StepPhase.SUSPENDING: "yellow",
+    StepPhase.PENDING: "bright_black",
+    StepPhase.SKIPPED: "bright_black",
+    RunPhase.EXECUTING: "cyan",
+    RunPhase.INITIALIZING: "yellow",
+    RunPhase.TERMINATED: "red",
+    "": "bright_black",
+}
+"""Colour of each phase of a step or run."""
+
+MARKS: Final[dict[str, str]] = {
+    StepPhase.SUCCEEDED: "✔",
+    StepPhase.FAILED: "✖",
+    StepPhase.RUNNING: "●",
+    StepPhase.SUSPENDING: "‖",
+    StepPhase.PENDING: "○",
+    StepPhase.SKIPPED: "–",
+    RunPhase.EXECUTING: "●",
+    RunPhase.INITIALIZING: "○",
+    RunPhase.TERMINATED: "✖",
+    "": "○",
+}
+"""A sign for each phase, one column wide."""
+
+NOT_STARTED: Final = "not started"
+LIST_MESSAGE: Final = 60
+
+
+def phase(word: str) -> Text:
+    """A phase in its colour."""
+    return Text(word or NOT_STARTED, style=STYLES.get(word, ""))
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
+    """Columns as kubectl shows them: no lines, nothing wrapped."""
+    shown = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for header in headers:
+        shown.add_column(header, no_wrap=True, overflow="fold")
+    for row in rows:
+        shown.add_row(*(cell if isinstance(cell, Text) else Text(clean(cell)) for cell in row))
+    return shown
+
+
+def runs(items: Sequence[view.Run], now: datetime, *, namespaces: bool = False, wide: bool = False) -> Table:
+    """The table of ``ls``."""
+    headers = ["NAME", "PHASE", "STEPS", "STEP", "SINCE", "AGE"]
+    if namespaces:
+        headers.insert(0, "NAMESPACE")
+    if wide:
+        headers += ["DURATION", "MESSAGE"]
+    rows: list[list[str | Text]] = []
+    for run in items:
+        row: list[str | Text] = [
+            run.name,
+            phase(run.phase),
+            run.progress,
+            run.current,
+            view.since(run.since, now) if run.current else "",
+            view.since(run.created, now),
+        ]
+        if namespaces:
+            row.insert(0, run.namespace)
+        if wide:
+            row += [view.duration(run.seconds(now)), " ".join(run.message.split())]
+        rows.append(row)
+    return table(headers, rows)
+
+
+def tree(run: view.Run, now: datetime) -> Group:
+    """The tree of ``status``: a head that says where the run is, and its steps with what they say."""
+    head = Text.assemble(
+        (f"{MARKS.get(run.phase, '●')} ", STYLES.get(run.phase, "")),
+        (clean(run.name), "bold"),
+        "  ",
+        phase(run.phase),
+        f"  {run.progress} steps",
+    )
+    if run.started is not None:
+        head.append(f"  {view.duration(run.seconds(now))}")
+    if run.message:
+        head.append(f"\n  {clean(run.message)}", style=STYLES.get(run.phase, ""))
+    root = Tree(head, guide_style="bright_black")
+    for step in run.steps:
+        node = root.add(_step(step, now))
+        for sub in step.sub_steps:
+            node.add(_step(sub, now))
+    return Group(root)
+
+
+def _step(step: view.Step, now: datetime) -> Text:
+    style = STYLES.get(step.phase, "")
+    line = Text.assemble(
+        (f"{MARKS.get(step.phase, '●')} ", style),
+        clean(step.name or step.id),
+        (f" ({clean(step.type)})" if step.type else "", "bright_black"),
+        "  ",
+        phase(step.phase),
+    )
+    if step.reason:
+        line.append(f" {clean(step.reason)}", style=style)
+    seconds = step.seconds(now)
+    if seconds is not None:
+        line.append(f"  {view.duration(seconds)}")
+    if step.message:
+        line.append(f"\n  {clean(step.message)}", style="red" if step.phase == StepPhase.FAILED else "")
+    return line
+
+
+def transitions(old: view.Run | None, new: view.Run) -> Iterator[str]:
+    """One line of text for everything that changed between two views of a run; all of it when there is no old one."""
+    before = {} if old is None else dict(_by_path(old))
+    for path, step in _by_path(new):
+        was = before.get(path)
+        if step.phase and (
+            was is None or (was.phase, was.reason, was.message) != (step.phase, step.reason, step.message)
+        ):
+            yield clean(" ".join(f"step {path}: {_state(step.phase, step.reason, step.message)}".split()))
+    was_run = ("", "") if old is None else (old.phase, old.message)
+    if new.phase and was_run != (new.phase, new.message):
+        yield clean(" ".join(f"run {new.name}: {_state(new.phase, '', new.message)}".split()))
+
+
+def _by_path(run: view.Run) -> Iterator[tuple[str, view.Step]]:
+    for step in run.steps:
+        yield step.name, step
+        for sub in step.sub_steps:
+            yield f"{step.name}/{sub.name}", sub
+
+
+def _state(word: str, reason: str, message: str) -> str:
+    state = f"{word} ({reason})" if reason else word
+    return f"{state}: {message}" if message else state

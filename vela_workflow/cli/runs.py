@@ -1,0 +1,107 @@
+"""WorkflowRuns on a cluster: read, followed through a watch, changed by what users ask for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from vela_workflow.api import constants
+from vela_workflow.cli import kube
+from vela_workflow.cli.errors import Conflict, Gone, NotFound, Unreachable
+
+if TYPE_CHECKING:
+    from vela_workflow.engine.commands import Command
+
+JSON = dict[str, Any]
+
+CONFLICT_TRIES: Final = 10
+RECONNECT_DELAYS: Final = (0.2, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds to wait before each try to get a broken watch back."""
+
+
+def follow(cluster: kube.Kube, name: str, deadline: kube.Deadline, namespace: str = "") -> Iterator[JSON]:
+    """The run as it is now, and then after each of its changes, pushed by the server.
+
+    Ends only by an error: ``NotFound`` (also when the run is deleted), ``TimedOut`` after ``deadline``, ``Unreachable``
+    when a lost connection cannot be had again.
+    """
+    late = f"{name}: not there in time; it goes on, `vela-workflow status {name}` shows it"
+    run = cluster.get(kube.RUNS, name, namespace)
+    broken = 0
+    while True:
+        yield run
+        try:
+            for changed in _changes(cluster, run, deadline, late):
+                broken, run = 0, changed
+                yield run
+            run = cluster.get(kube.RUNS, name, namespace)
+        except Unreachable:
+            if broken == len(RECONNECT_DELAYS):
+                raise
+            threading.Event().wait(RECONNECT_DELAYS[broken])
+            broken += 1
+            deadline.check(late)
+
+
+def _changes(cluster: kube.Kube, run: JSON, deadline: kube.Deadline, late: str) -> Iterator[JSON]:
+    """Changes after ``run``, over as many watches as it takes; ends when the server has forgotten where we were."""
+    name, namespace, uid = (run["metadata"][key] for key in ("name", "namespace", "uid"))
+    since = run["metadata"]["resourceVersion"]
+    while True:
+        deadline.check(late)
+        try:
+            events = cluster.watch(kube.RUNS, name, namespace, since=since, seconds=deadline.left)
+            for kind, changed in events:
+                if kind == "DELETED" or changed["metadata"].get("uid", uid) != uid:
+                    raise NotFound(f'workflowruns.core.oam.dev "{name}" was deleted')
+                since = changed["metadata"]["resourceVersion"]
+                yield changed
+                deadline.check(late)
+        except Gone:
+            return
+
+
+def command(cluster: kube.Kube, name: str, asked: Callable[[JSON], Command]) -> str:
+    """Carry out what a user asks of a run, as an edit of its status; returns what to tell the user.
+
+    ``asked`` maps the status that was read to the patch; it is asked again with a fresh status whenever the run was
+    changed in between, so the patch always fits what is there (decisions 25 and 27).
+    """
+    for tries in range(1, CONFLICT_TRIES + 1):
+        run = cluster.get(kube.RUNS, name)
+        wanted = asked(run.get("status") or {})
+        if not wanted.patch:
+            return wanted.message
+        metadata = {"resourceVersion": run["metadata"]["resourceVersion"], "uid": run["metadata"]["uid"]}
+        try:
+            cluster.patch(kube.RUNS, name, {"metadata": metadata, "status": wanted.patch}, subresource="status")
+        except Conflict:
+            if tries == CONFLICT_TRIES:
+                raise
+        else:
+            return wanted.message
+    raise AssertionError("the last try returns or raises")
+
+
+def context_name(run: JSON) -> str:
+    """Name of the ConfigMap that keeps the context of a run (engine 3.12)."""
+    backend = (run.get("status") or {}).get("contextBackend") or {}
+    return str(backend.get("name") or constants.CONTEXT_NAME.format(run=run["metadata"]["name"]))
+
+
+def context(cluster: kube.Kube, run: JSON) -> dict[str, str]:
+    """What the context ConfigMap of a run holds; empty when there is none."""
+    found = cluster.get_or_none(kube.CONFIG_MAPS, context_name(run), run["metadata"]["namespace"])
+    return dict((found or {}).get("data") or {})
+
+
+def spec_steps(cluster: kube.Kube, run: JSON) -> list[JSON]:
+    """The steps that a run is to carry out: its own, or those of its Workflow; empty when that is gone."""
+    spec = run.get("spec") or {}
+    if spec.get("workflowSpec") is not None:
+        return list(spec["workflowSpec"].get("steps") or ())
+    if spec.get("workflowRef"):
+        found = cluster.get_or_none(kube.WORKFLOWS, str(spec["workflowRef"]), run["metadata"]["namespace"])
+        return list((found or {}).get("steps") or ())
+    return []
