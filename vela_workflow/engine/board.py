@@ -77,7 +77,7 @@ class Node:
     @property
     def settled(self) -> bool:
         """Whether the step and all its sub steps have ended."""
-        return self.finished and all(child.finished for child in self.children)
+        return self.finished and (not self.children or all(child.finished for child in self.children))
 
     @property
     def started(self) -> bool:

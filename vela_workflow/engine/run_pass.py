@@ -75,6 +75,9 @@ class Pass:
         self._woken: set[str] = set()
         self._blocked = ""
         self._out: list[tasks.Task] = []
+        # Most runs have no timeouts, and most steps of a long run have ended: neither is gone through again and again.
+        self._timed = [node for node in self._board.nodes if node.step.timeout is not None]
+        self._live: dict[str, list[boards.Node]] = {}
         self.wake(woken)
 
     @property
@@ -167,7 +170,7 @@ class Pass:
     def _expire(self, now: datetime) -> bool:
         """End what has passed its deadline, suspended or not (decisions 12)."""
         changed = False
-        for node in self._board.nodes:
+        for node in self._timed:
             deadline = None if node.busy else node.deadline()
             if deadline is None or now < deadline:
                 continue
@@ -179,15 +182,21 @@ class Pass:
         return changed
 
     def _visit(self, nodes: list[boards.Node], mode: constants.Mode, group: boards.Node | None, now: datetime) -> bool:
-        """Let the steps of one level go on or start, as the mode allows (engine 3.3); tells whether any changed."""
+        """Let the steps of one level go on or start, as the mode allows (engine 3.3).
+
+        Tells whether another step may be able to start because of it: one has ended, or a group has started.
+        """
+        level = group.step.path if group is not None else ""
+        live = [node for node in self._live.get(level, nodes) if not node.settled]
+        self._live[level] = live
         changed, moving = False, False
-        for node in nodes:
-            if node.started or (node.finished and not node.settled):
+        for node in live:
+            if node.started or node.finished:
                 changed |= self._go_on(node, now)
                 moving |= not node.settled
         sequential = mode is constants.Mode.STEP_BY_STEP
-        for node in nodes:
-            if node.settled or node.started or node.finished:
+        for node in live:
+            if node.started or node.finished:
                 continue
             if sequential and moving:
                 break
@@ -204,7 +213,8 @@ class Pass:
         if node.finished or node.task is not None:
             return changed
         if not all(child.finished for child in node.children):
-            return outcome.show_group(node, now) or changed
+            outcome.show_group(node, now)
+            return changed
         phase, _, _ = outcome.group_result(self._board, node)
         if phase is StepPhase.SUCCEEDED and node.step.outputs:
             self._hand_out(node, tasks.CollectOutputs(node.step, node.id, self._board.context(node)))
@@ -260,7 +270,7 @@ class Pass:
         group: boards.Node | None,
         now: datetime,
     ) -> bool:
-        """Let a step that has not started leave ``pending``, if it may (engine 3.4 to 3.6)."""
+        """Let a step that has not started leave ``pending``, if it may (engine 3.4 to 3.6); see ``_visit``."""
         board, step = self._board, node.step
         if node.task is not None or node.blocked:
             return False
@@ -290,7 +300,8 @@ class Pass:
                 return True
             if isinstance(target, boards.Node) and not target.settled:
                 node.pending_on = name
-                return node.show(StepPhase.PENDING, "", f"Pending on DependsOn: {name}")
+                node.show(StepPhase.PENDING, "", f"Pending on DependsOn: {name}")
+                return False
         if node.step.depends_on and not node.step.condition and self._any_ancestor_bad(node):
             outcome.skip(board, node)
             return True
@@ -320,7 +331,8 @@ class Pass:
             found = resolve.resolve(board, node, item)
             if found.answer is resolve.Answer.PENDING:
                 node.pending_on = item
-                return node.show(StepPhase.PENDING, "", f"Pending on Input: {item.source}")
+                node.show(StepPhase.PENDING, "", f"Pending on Input: {item.source}")
+                return False
             if found.answer is resolve.Answer.NEVER:
                 outcome.fail(board, node, Reason.INPUT, found.message, now)
                 return True
@@ -348,7 +360,7 @@ class Pass:
         node.begin(now)
         if not node.step.is_group:
             self._execute(node, values)
-        return True
+        return node.step.is_group
 
     def _unstick(self, now: datetime) -> bool:
         """When nothing moves any more, fail a step that waits for what will never come (decisions 9)."""
