@@ -1,9 +1,9 @@
 """Older CUE that templates are written in, made into what the ``cue`` command accepts today (decisions 7, ops 7).
 
-Two things have changed since templates of this world were written: lists are no longer added with ``+`` or repeated
-with ``*`` (``list.Concat`` and ``list.Repeat`` do it), and ``error`` has become the name of a builtin, so a field of that
-name is quoted. The rewriting works on tokens, never inside strings or comments; text that needs nothing is returned
-as it is. Positions of errors stay those of the rewritten text, which differs only on the lines concerned.
+Lists are no longer added with ``+`` or repeated with ``*``: ``list.Concat`` and ``list.Repeat`` do it. And
+``op.NoExist``, which older templates compare with, is written as the bottom that it stood for. The rewriting works on the
+structure of the text, never inside strings or comments; text that needs nothing is returned as it is. Positions of
+errors are those of the rewritten text, which differs only on the lines concerned.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 from vela_workflow.cue import scanner
 from vela_workflow.cue.scanner import Comprehension, Expr, Field, Operand, Struct
 
-
 LISTS = "lists__"
 """The name under which rewritten text uses CUE's package ``list``; it must be imported by that name."""
 
@@ -21,6 +20,7 @@ LISTS = "lists__"
 def upgrade(text: str) -> str:
     """The ``text`` of a template with its older spellings replaced; text that is not CUE is returned unchanged."""
     try:
+        text = _bottoms(text)
         for _ in range(10):
             changed = _lists(text)
             if changed == text:
@@ -28,6 +28,19 @@ def upgrade(text: str) -> str:
             text = changed
     except (scanner.ScanError, RecursionError):
         return text
+    return text
+
+
+def _bottoms(text: str) -> str:
+    """``op.NoExist`` as ``_|_``."""
+    if "NoExist" not in text:
+        return text
+    file = scanner.scan(text)
+    names = {found.name for found in file.imports if found.path == "vela/op"}
+    refs = {ref.start: ref for expr in _exprs(file.body) for ref in expr.refs}
+    for ref in sorted(refs.values(), key=lambda ref: -ref.start):
+        if ref.name in names and ref.tail == ("NoExist",):
+            text = f"{text[: ref.start]}_|_{text[ref.end :]}"
     return text
 
 

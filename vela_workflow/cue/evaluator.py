@@ -1,8 +1,7 @@
 """Asking CUE: one pass of a template, why a value cannot be decided, whether parameters fit, what an expression is.
 
 ``Evaluator`` is the interface that the rest of the program sees. It prepares templates once, writes programs, asks the
-``cue`` command, and puts answers and refusals into words. Equal questions are answered from a cache that is bounded by
-bytes, so rendering again with nothing new costs nothing.
+``cue`` command, and puts answers and refusals into words.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import orjson
 
 from vela_workflow import errors
 from vela_workflow.cue import command, library, messages, parameters, program, scanner, sites, template
+from vela_workflow.cue.answers import Answers
 from vela_workflow.cue.command import CueCommand, Refusal
 from vela_workflow.cue.library import Action, Library
 from vela_workflow.cue.messages import Report
@@ -27,7 +27,6 @@ from vela_workflow.cue.program import Data, Output, Path, Program
 from vela_workflow.cue.sites import Computed, Loop, Place, Position, Site
 from vela_workflow.cue.template import Template
 
-CACHE_BYTES = 32 * 1024 * 1024
 TEMPLATES = 512
 
 OrderValue = tuple[tuple[int, ...], ...]
@@ -96,12 +95,9 @@ class Evaluator:
         self.cue = cue
         self.library = packages
         self._templates: OrderedDict[str, Template | errors.Invalid] = OrderedDict()
-        self._cache: OrderedDict[str, bytes] = OrderedDict()
-        self._cached_bytes = 0
+        self.answers = Answers(cue)
         self._dropped: dict[str, frozenset[str]] = {}
         self._alone: set[str] = set()
-        self.hits = 0
-        self.misses = 0
 
     # Templates.
 
@@ -142,16 +138,8 @@ class Evaluator:
         builder = program.Builder(found)
         while True:
             written = builder.program(data, outputs, dropped=self._dropped_of(found))
-            key = hashlib.sha256(written.text.encode()).hexdigest()
-            cached = self._cache.get(key)
-            if cached is not None:
-                self._cache.move_to_end(key)
-                self.hits += 1
-                return command.loads(cached)
-            self.misses += 1
-            answer = await self.cue.export(written.text, alone=found.key in self._alone)
+            answer = await self.answers.ask(written.text, alone=found.key in self._alone)
             if isinstance(answer, bytes):
-                self._keep(key, answer)
                 return command.loads(answer)
             unused = messages.unused_import(answer.stderr)
             if unused is None or not self._drop(found, unused):
@@ -172,13 +160,6 @@ class Evaluator:
         before = self._dropped_of(found)
         self._dropped[found.key] = before | {original}
         return original not in before
-
-    def _keep(self, key: str, answer: bytes) -> None:
-        self._cache[key] = answer
-        self._cached_bytes += len(answer)
-        while self._cached_bytes > CACHE_BYTES:
-            _, dropped = self._cache.popitem(last=False)
-            self._cached_bytes -= len(dropped)
 
     @staticmethod
     def _invalid(refusal: Refusal, written: Program) -> errors.Invalid:
@@ -211,7 +192,7 @@ class Evaluator:
         return Explanation(because, tuple(messages.problems(chosen, written)), missing)
 
     async def check_parameters(self, found: Template, data: Data) -> list[errors.Problem]:
-        """Everything in which the parameters do not fit their schema (decisions 10): conflicts, then what is missing."""
+        """Everything in which the parameters do not fit their schema: conflicts, then what is missing."""
         wrong = parameters.conflicts(await self._vet(found, data, "-c=false"))
         rest = parameters.without(data.parameter, {report.path for report in wrong})
         left = dataclasses.replace(data, parameter=rest)
@@ -269,15 +250,8 @@ class Evaluator:
         return command.loads(answer)["value"]
 
     async def _expression_answer(self, source: str) -> bytes:
-        key = hashlib.sha256(source.encode()).hexdigest()
-        cached = self._cache.get(key)
-        if cached is not None:
-            self.hits += 1
-            return cached
-        self.misses += 1
-        answer = await self.cue.export(source, alone=True)
+        answer = await self.answers.ask(source, alone=True)
         if isinstance(answer, bytes):
-            self._keep(key, answer)
             return answer
         reports = messages.parse(answer.stderr)
         text = "; ".join(re.sub(r"^OUT\.value: ?", "", report.message) for report in reports[:3])

@@ -1,8 +1,8 @@
 """What the ``cue`` command says when it refuses, read and put into words for the author of a template.
 
-CUE reports errors as text. Two things are read from it. First, its kind: *not yet* (a reference to a field that does not
-exist, a value that is not concrete) or *final* (a conflict, a field that is not allowed): the same list for every rule
-that asks. Second, its place, which is led back from the program to the template. Names of ours, positions inside
+CUE reports errors as text. Two things are read from it. First, its kind: *not yet* (a reference to a field that does
+not exist, a value that is not concrete) or *final* (a conflict, a field that is not allowed): the same list for every
+rule that asks. Second, its place, which is led back from the program to the template. Names of ours, positions inside
 packages and injected data are left out.
 """
 

@@ -1,8 +1,8 @@
 """The text of one pass: a template, the data it is read with, and the questions that are asked of it.
 
 See ``docs/architecture.md`` (Rendering) for the form of a program and why it is so. In short: the template stands in a
-file-level ``let``, with a marker beside every operation; operations that have run are replaced by their results; a query
-asks, operation by operation, whether it is there and what its arguments are, so that an error in one place hides
+file-level ``let``, with a marker beside every operation; operations that have run are replaced by their results; a
+query asks, operation by operation, whether it is there and what its arguments are, so that an error in one place hides
 nothing in another.
 """
 

@@ -17,8 +17,8 @@ from vela_workflow.cue import tokens
 from vela_workflow.cue.tokens import ScanError, Token
 
 __all__ = [
-    "Comprehension",
     "Clause",
+    "Comprehension",
     "Embed",
     "Expr",
     "Field",
@@ -260,9 +260,6 @@ class _Scanner:
         self.decls(body, closer="")
         if (token := self.peek()) is not None:
             raise ScanError(f"{token.text!r} closes what was not opened", token.start)
-        for decl in body.decls:
-            if isinstance(decl, Field) and decl.start < 0:
-                attributes.append(Token(tokens.ATTRIBUTE, "", 0, 0))
         return File(self.text, body, imports, preamble, attributes)
 
     def _word_follows(self) -> bool:

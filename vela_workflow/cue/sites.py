@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 
 from vela_workflow.cue import library, scanner, tags
 from vela_workflow.cue.library import Action, CuePackage, Definition
-from vela_workflow.cue.names import Names, Node, Scope, Text
+from vela_workflow.cue.names import Names, Scope, Text
 from vela_workflow.cue.scanner import Clause, Comprehension, Embed, Expr, Field, Let, ListLit, Ref, Struct
 
 
@@ -189,8 +189,8 @@ class _Finder:
         """Top-level fields without operations: an error in one of them fails nothing, but is worth a warning."""
         acting = {site.path[0].name for site in self.result.sites if isinstance(site.path[0], Key)}
         for decl in self.file.body.decls:
-            if isinstance(decl, Field) and decl.name is not None and not decl.name.startswith(("_", "#")):
-                if decl.optional_at < 0 and decl.name not in acting and decl.name not in ("parameter", "context"):
+            if isinstance(decl, Field) and decl.name is not None and decl.optional_at < 0:
+                if not decl.name.startswith(("_", "#")) and decl.name not in {*acting, "parameter", "context"}:
                     yield decl.name
 
     def next_number(self) -> int:
@@ -279,7 +279,7 @@ class _Finder:
     # What a value is.
 
     def action_of(self, expr: Expr, scope: Scope) -> Action | None:
-        """The operation that the text of a value writes itself: by a definition of a package, or by hand with ``#do``."""
+        """The operation that the text of a value writes itself: by a definition, or by hand with ``#do``."""
         if not expr.is_conjunction:
             return None
         for struct in scanner.child_structs(expr):
@@ -435,7 +435,7 @@ class _Finder:
         )
 
     def _unknown_names(self) -> Iterator[tuple[str, int]]:
-        """References to what a package of ours does not declare: CUE takes them for undecided and would wait for ever."""
+        """References to what a package of ours does not declare: CUE takes them for undecided for ever."""
         for ref, scope in self.names.refs:
             package = self._package(ref, scope)
             name = ref.tail[0] if ref.tail else None

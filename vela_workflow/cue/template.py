@@ -25,8 +25,8 @@ TEXT_LIMIT = 512 * 1024
 
 BUILTINS = frozenset({
     "_", "_|_", "and", "bool", "bytes", "close", "div", "error", "false", "float", "float32", "float64", "int", "int8",
-    "int16", "int32", "int64", "int128", "len", "matchIf", "matchN", "mod", "null", "number", "or", "quo", "rem", "rune",
-    "self", "string", "true", "uint", "uint8", "uint16", "uint32", "uint64", "uint128",
+    "int16", "int32", "int64", "int128", "len", "matchIf", "matchN", "mod", "null", "number", "or", "quo", "rem",
+    "rune", "self", "string", "true", "uint", "uint8", "uint16", "uint32", "uint64", "uint128",
 })  # fmt: skip
 """The names that CUE declares everywhere."""
 

@@ -1,7 +1,7 @@
 """The kopf handlers: raw watch events, handed on without delay.
 
-Nothing of kopf's own bookkeeping is used: no annotations on runs, no finalizers, no retries. A handler that does nothing
-but hand an object to the queue costs the API server nothing.
+Nothing of kopf's own bookkeeping is used: no annotations on runs, no finalizers, no retries. A handler that does
+nothing but hand an object to the queue costs the API server nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def registry(controller: Controller, definitions: Definitions, source: Source) -
 
 
 def settings(*, request_timeout: float) -> kopf.OperatorSettings:
-    """kopf's settings: no Events and no peering of its own, quick ends, frozen watches are noticed."""
+    """Kopf's settings: no Events and no peering of its own, quick ends, frozen watches are noticed."""
     found = kopf.OperatorSettings()
     found.posting.enabled = False
     found.peering.standalone = True

@@ -40,6 +40,8 @@ class WorkQueue(Generic[K]):
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def __len__(self) -> int:
         """How many keys wait for a worker."""
@@ -88,9 +90,11 @@ class WorkQueue(Generic[K]):
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
-        deadline = asyncio.get_running_loop().time() + grace
-        while self._busy and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
+        except TimeoutError:
+            logger.warning("%d keys were still worked on at the end", len(self._busy))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -102,10 +106,13 @@ class WorkQueue(Generic[K]):
             if self._closing:
                 continue
             self._busy.add(key)
+            self._idle.clear()
             try:
                 delay = await self._attempt(key)
             finally:
                 self._busy.discard(key)
+                if not self._busy:
+                    self._idle.set()
             if key in self._again:
                 self._again.discard(key)
                 self.add(key)

@@ -1,8 +1,8 @@
 """The context of a run: everything that must survive and has no place in ``status``.
 
 It is a ConfigMap (``workflow-<run>-context``, owned by the run) with the variables as JSON, the time stamps that
-operations keep, and under one key of ours the state: attempts and back-off, templates of steps in flight, the journal of
-operations that must not be repeated, what waiting steps wait for. What is sensitive goes to a Secret of the same name
+operations keep, and under one key of ours the state: attempts and back-off, templates of steps in flight, the journal
+of operations that must not be repeated, what waiting steps wait for. What is sensitive goes to a Secret of the same name
 (decisions 21, 22). Neither exists before there is something to keep.
 
 Between passes the context stays in memory as encoded text: what it is written from and compared with.
@@ -34,8 +34,8 @@ NAME_LIMIT = 253
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _RESERVED = frozenset({constants.CONTEXT_VARS, constants.CONTEXT_STATE})
-_SECRET_VARS = "vars"
-_SECRET_JOURNAL = "journal"
+_HIDDEN_VARS = "vars"
+_HIDDEN_JOURNAL = "journal"
 
 
 class RunContext:
@@ -95,9 +95,9 @@ class RunContext:
         data[constants.CONTEXT_STATE] = _text(state)
         secret: dict[str, str] = {}
         if hidden:
-            secret[_SECRET_VARS] = _text(hidden)
+            secret[_HIDDEN_VARS] = _text(hidden)
         if secrets:
-            secret[_SECRET_JOURNAL] = _text(secrets)
+            secret[_HIDDEN_JOURNAL] = _text(secrets)
         for kind, content in (("ConfigMap", data), ("Secret", secret)):
             size = sum(len(key) + len(value.encode()) for key, value in content.items())
             if size > SIZE_LIMIT:
@@ -112,12 +112,12 @@ class RunContext:
         """Take in stored data; variables that the Go controller wrote as CUE text are read too."""
         state = _json(data.get(constants.CONTEXT_STATE, "")) or {}
         self.engine = dict(state.get("engine") or {})
-        self.journal = {**(state.get("journal") or {}), **(_json(secret.get(_SECRET_JOURNAL, "")) or {})}
+        self.journal = {**(state.get("journal") or {}), **(_json(secret.get(_HIDDEN_JOURNAL, "")) or {})}
         self.waiting = dict(state.get("waiting") or {})
         self.memos = {key: value for key, value in data.items() if key not in _RESERVED}
         self.memos.update(state.get("memos") or {})
         shown = await _variables(data.get(constants.CONTEXT_VARS, ""), evaluator)
-        hidden = _json(secret.get(_SECRET_VARS, "")) or {}
+        hidden = _json(secret.get(_HIDDEN_VARS, "")) or {}
         self.variables = Variables({**shown, **hidden}, hidden)
 
 

@@ -2,8 +2,8 @@
 
 Load the context, plan, let the engine say what may start, do all of that concurrently, tell the engine what came of it,
 until nothing more can start; then write the context if there is something to keep, and the status once (design 3). What
-users asked for meanwhile is folded in when the write is refused. A view that is older than our last write is never acted
-on; an effect is never repeated because of a conflict.
+users asked for meanwhile is folded in when the write is refused. A view that is older than our last write is never
+acted on; an effect is never repeated because of a conflict.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.clusters.interest import Interest
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.program import Path
-from vela_workflow.engine import fold, restart
+from vela_workflow.engine import fold, restart, run_pass, scope, tasks
 from vela_workflow.engine import plan as plans
-from vela_workflow.engine import run_pass, scope, tasks
 from vela_workflow.engine.summary import Conclusion, Transition
 from vela_workflow.providers.contract import Clusters, Package
 from vela_workflow.runs import patching
@@ -113,7 +112,9 @@ class Driver:
         """
         if memory.context is None:
             memory.context = await self._contexts.load(body)
-        reconcile = _Reconcile(self._tools, self._contexts, body, memory, memory.context, woken)
+        reconcile = _Reconcile(
+            self._tools, self._contexts, body=body, memory=memory, context=memory.context, woken=woken
+        )
         return await reconcile.run()
 
 
@@ -124,6 +125,7 @@ class _Reconcile:
         self,
         tools: Tools,
         contexts: ContextStore,
+        *,
         body: JSON,
         memory: Memory,
         context: RunContext,

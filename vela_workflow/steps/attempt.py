@@ -133,7 +133,7 @@ class Attempt:
                 return await self._unseen(item)
             if item.path in self._done:
                 continue
-            if self._waiting is not None and not self._fires(item, evaluation):
+            if self._waiting is not None and not self._fires(item):
                 continue
             if self._must_evaluate_first(item, evaluation):
                 return _Next.AGAIN
@@ -258,7 +258,7 @@ class Attempt:
             return True
         return any(site.reach & self._changed for site in self._open_sites(evaluation))
 
-    def _fires(self, act: Act, evaluation: Evaluation) -> bool:
+    def _fires(self, act: Act) -> bool:
         """Whether an action runs although a wait before it is not met."""
         if act.action.do not in CONTROLS or not act.site.guarded:
             return False
@@ -304,8 +304,7 @@ def _is_control(site: Site) -> bool:
 def _in_order(evaluation: Evaluation) -> list[Act | Site]:
     """The acts and the sites that must be there but are not, in the order of the text."""
     items: list[tuple[tuple[tuple[int, ...], ...], Act | Site]] = [(act.order, act) for act in evaluation.acts]
-    for site in evaluation.absent:
-        items.append((tuple(part for part in site.order if isinstance(part, tuple)), site))
+    items.extend((tuple(part for part in site.order if isinstance(part, tuple)), site) for site in evaluation.absent)
     return [item for _, item in sorted(items, key=lambda pair: pair[0])]
 
 
