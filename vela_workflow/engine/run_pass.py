@@ -79,6 +79,9 @@ class Pass:
         self._timed = [node for node in self._board.nodes if node.step.timeout is not None]
         self._live: dict[str, list[boards.Node]] = {}
         self.wake(woken)
+        if state.get("hold") and not self._board.hold:
+            # Nobody looked while the run was held, whatever changed meanwhile.
+            self.wake((EVERYTHING,))
 
     @property
     def restarts(self) -> Mapping[str, int]:

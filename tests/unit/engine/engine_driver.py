@@ -166,3 +166,49 @@ def fail(message: str = "oops") -> result.Failed:
 
 def error(message: str = "broken", after: float = 0.0) -> result.Failed:
     return result.Failed(Reason.EXECUTE, message, retriable=True, after=after)
+
+
+def entry(name: str, phase: str, reason: str = "", subs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "name": name,
+        "id": f"id-{name}",
+        "phase": phase,
+        "firstExecuteTime": "2026-01-01T00:00:00Z",
+    }
+    if reason:
+        made["reason"] = reason
+    if subs is not None:
+        made["subSteps"] = subs
+    return made
+
+
+def status(*steps: dict[str, Any], **flags: Any) -> dict[str, Any]:
+    return {
+        "startTime": "2026-01-01T00:00:00Z",
+        "suspend": False,
+        "terminated": False,
+        "finished": False,
+        "steps": list(steps),
+        **flags,
+    }
+
+
+def phases(patch: dict[str, Any]) -> list[str]:
+    lines = []
+    for one in patch.get("steps", []):
+        for shown in (one, *one.get("subSteps", [])):
+            reason = f"/{shown['reason']}" if shown.get("reason") else ""
+            lines += [f"{shown['name']}: {shown['phase']}{reason}"]
+    return lines
+
+
+GROUP = entry(
+    "g",
+    "running",
+    subs=[
+        entry("x", "succeeded"),
+        entry("y", "running", "Wait"),
+        entry("z", "failed", "Execute"),
+        entry("p", "pending"),
+    ],
+)
