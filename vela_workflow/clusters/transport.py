@@ -8,6 +8,7 @@ The connections are opened with the first request, so a joined cluster that nobo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 import time
@@ -105,6 +106,9 @@ class Transport:
         self._on_call = on_call
         self._user_agent = user_agent
         self._gate = asyncio.Semaphore(self.limits.concurrency)
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._opening = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
         self._endpoint = credentials.Endpoint("")
@@ -174,12 +178,9 @@ class Transport:
         self._closed = True
         for response in list(self._streams):
             response.close()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.limits.connect_timeout):
-                for _ in range(self.limits.concurrency):
-                    await self._gate.acquire()
-        except TimeoutError:
-            pass
+                await self._idle.wait()
         if self._session is not None:
             await self._session.close()
 
@@ -189,6 +190,8 @@ class Transport:
             session = self._session or await self._open()
             started = time.perf_counter()
             status = 0
+            self._in_flight += 1
+            self._idle.clear()
             try:
                 async with await self._send(session, request) as response:
                     status = response.status
@@ -197,6 +200,9 @@ class Transport:
                 self._failed(error)
                 raise _classified(error, self.limits) from error
             finally:
+                self._in_flight -= 1
+                if not self._in_flight:
+                    self._idle.set()
                 self._finished(request, status, started)
         if self._circuit is not None:
             self._circuit.succeeded()
