@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import golden
 import pytest
@@ -13,7 +13,7 @@ from harness import attempt
 from vela_workflow.authoring import definitions
 from vela_workflow.cue import scanner
 from vela_workflow.cue.evaluator import Evaluator
-from vela_workflow.cue.scanner import Expr, Field, Struct
+from vela_workflow.cue.scanner import Comprehension, Expr, Field, Struct
 
 FOLDER = Path(__file__).parent / "definitions"
 STEPS = {path.stem: definitions.render(path) for path in sorted((definitions.built_in() / "steps").glob("*.cue"))}
@@ -79,17 +79,22 @@ def test_every_parameter_is_documented(name: str) -> None:
         assert lines[line - 1].strip().startswith("//"), f"{'.'.join(path)} has no comment above it"
 
 
-def _fields(value: Expr, prefix: tuple[str, ...]) -> list[tuple[tuple[str, ...], Field]]:
+def _fields(value: Expr, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Field]]:
     """The fields that users can set, at every depth."""
-    found: list[tuple[tuple[str, ...], Any]] = []
     for struct in _structs(value):
-        for decl in struct.decls:
-            if isinstance(decl, Field) and decl.name is not None:
-                path = (*prefix, decl.name)
-                found += [(path, decl), *_fields(decl.value, path)]
-    return found
+        yield from _fields_in(struct, prefix)
+
+
+def _fields_in(struct: Struct, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Field]]:
+    for decl in struct.decls:
+        if isinstance(decl, Comprehension):
+            yield from _fields_in(decl.body, prefix)
+        elif isinstance(decl, Field) and decl.name is not None:
+            yield (*prefix, decl.name), decl
+            yield from _fields(decl.value, (*prefix, decl.name))
 
 
 def _structs(value: Expr) -> list[Struct]:
+    """The struct literals of a value: itself, alternatives, arguments of ``close``, elements of lists."""
     lists = [element for literal in value.lists for element in literal.elements if isinstance(element, Expr)]
-    return [*value.structs, *(struct for element in lists for struct in _structs(element))]
+    return [*value.structs, *(struct for element in (*value.inner, *lists) for struct in _structs(element))]

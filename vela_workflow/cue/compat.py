@@ -1,8 +1,8 @@
 """Older CUE that templates are written in, made into what the ``cue`` command accepts today (decisions 7, ops 7).
 
 Lists are no longer added with ``+`` or repeated with ``*``: ``list.Concat`` and ``list.Repeat`` do it. And
-``op.NoExist``, which older templates compare with, is written as the bottom that it stood for. The rewriting works on the
-structure of the text, never inside strings or comments; text that needs nothing is returned as it is. Positions of
+``op.NoExist``, which older templates compare with, is written as the bottom that it stood for. The rewriting works on
+the structure of the text, never inside strings or comments; text that needs nothing is returned as it is. Positions of
 errors are those of the rewritten text, which differs only on the lines concerned.
 """
 

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from vela_workflow import errors
-from vela_workflow.cue import command, library, messages, parameters, program, scanner, sites, template
+from vela_workflow.cue import command, library, messages, parameters, program, rewrite, scanner, sites, template
 from vela_workflow.cue.answers import Answers
 from vela_workflow.cue.command import CueCommand, Refusal
 from vela_workflow.cue.library import Action, Library
@@ -172,22 +172,22 @@ class Evaluator:
     async def explain(self, found: Template, data: Data, path: Path, *inner: str) -> Explanation | None:
         """Why the value at ``path`` cannot be decided; ``None`` when it can."""
         written = program.Builder(found).program(data, (), dropped=self._dropped_of(found))
-        return await self._explain(written, written.explaining(path, *inner))
+        return await self._explain(found, written, written.explaining(path, *inner))
 
     async def explain_output(self, found: Template, data: Data, output: Output) -> Explanation | None:
         """Why an output has no value; ``None`` when it has."""
         builder = program.Builder(found)
         written = builder.program(data, (output,), dropped=self._dropped_of(found))
-        return await self._explain(written, written.explaining((builder.output_name(0, 0),)))
+        return await self._explain(found, written, written.explaining((builder.output_name(0, 0),)))
 
-    async def _explain(self, written: Program, text: str) -> Explanation | None:
+    async def _explain(self, found: Template, written: Program, text: str) -> Explanation | None:
         code, _, stderr = await self.cue.run(text, "export", "--out", "json", "-e", written.explain_name)
         if code == 0:
             return None
         reports = messages.parse(stderr)
         final = [report for report in reports if not report.is_not_yet]
         chosen = final or reports
-        missing = next(messages.missing(reports, written.tag), "")
+        missing = _waited_for(found, chosen, written) or next(messages.missing(reports, written.tag), "")
         because = Because.FINAL if final else Because.NOT_YET
         return Explanation(because, tuple(messages.problems(chosen, written)), missing)
 
@@ -267,6 +267,19 @@ class Evaluator:
         shown = output.decode("utf-8", "replace") if code == 0 else messages.readable(stderr, written.tag)
         lines = [line for line in shown.splitlines() if written.tag not in line and line.strip() != '"sent": true']
         return "\n".join(lines)
+
+
+def _waited_for(found: Template, reports: Sequence[Report], written: Program) -> str:
+    """The reference of the template that leads to what does not exist yet, as it is written there."""
+    for report in reports:
+        line, column = messages.locate(report, written)
+        if not line:
+            continue
+        offset = rewrite.offset_of(found.text, line, column)
+        for ref, _ in found.survey.names.refs:
+            if ref.start <= offset < ref.end:
+                return found.text[ref.start : ref.end]
+    return ""
 
 
 # Reading the answer.

@@ -83,16 +83,20 @@ class SourceMap:
     def locate(self, line: int, column: int) -> tuple[int, int] | None:
         """Line and column in the template for those in the program; ``None`` for text of ours.
 
-        The ``cue`` command counts columns in bytes, the result counts them in characters.
+        Text of ours that was put before something on the same line counts as the beginning of that. The ``cue`` command
+        counts columns in bytes, the result counts them in characters.
         """
         offset = _offset(self._program, line, column)
         index = bisect.bisect_right(self._starts, offset) - 1
-        if index < 0:
-            return None
-        piece = self._pieces[index]
-        if offset >= piece.start + piece.length:
-            return None
-        return place(self._template, piece.source + offset - piece.start)
+        if index >= 0:
+            piece = self._pieces[index]
+            if offset < piece.start + piece.length:
+                return place(self._template, piece.source + offset - piece.start)
+        if index + 1 < len(self._pieces):
+            following = self._pieces[index + 1]
+            if "\n" not in self._program[offset : following.start]:
+                return place(self._template, following.source)
+        return None
 
 
 def _offset(text: str, line: int, column: int) -> int:
@@ -105,6 +109,14 @@ def _offset(text: str, line: int, column: int) -> int:
     end = text.find("\n", start)
     content = text[start : len(text) if end < 0 else end]
     return start + len(content.encode()[: max(column - 1, 0)].decode("utf-8", "ignore"))
+
+
+def offset_of(text: str, line: int, column: int) -> int:
+    """The character offset of a line and column, both counted from 1; the inverse of ``place``."""
+    start = 0
+    for _ in range(line - 1):
+        start = text.find("\n", start) + 1
+    return start + column - 1
 
 
 def place(text: str, offset: int) -> tuple[int, int]:

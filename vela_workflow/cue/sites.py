@@ -179,6 +179,9 @@ class _Finder:
         self.names.set_opaque(site.field for site in self.result.sites if site.field is not None and not site.mirrored)
         for site in self.result.sites:
             site.reach = self.names.reach([site.text]) | self.names.inside(site.text)
+            if site.mirrored and site.field is not None:
+                # What stands beside it in the other text is told by the same field.
+                site.reach |= {id(site.field)}
             if isinstance(site.text, Field) and site.action is not None and site.action.do in MERGING:
                 site.tags = tags.of_patch(self.file.text, site.text.value)
         self.result.problems.extend(self._unknown_names())
@@ -189,9 +192,10 @@ class _Finder:
         """Top-level fields without operations: an error in one of them fails nothing, but is worth a warning."""
         acting = {site.path[0].name for site in self.result.sites if isinstance(site.path[0], Key)}
         for decl in self.file.body.decls:
-            if isinstance(decl, Field) and decl.name is not None and decl.optional_at < 0:
-                if not decl.name.startswith(("_", "#")) and decl.name not in {*acting, "parameter", "context"}:
-                    yield decl.name
+            if not isinstance(decl, Field) or decl.name is None or decl.optional_at >= 0:
+                continue
+            if not decl.name.startswith(("_", "#")) and decl.name not in {*acting, "parameter", "context"}:
+                yield decl.name
 
     def next_number(self) -> int:
         self.number += 1

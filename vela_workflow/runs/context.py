@@ -2,8 +2,8 @@
 
 It is a ConfigMap (``workflow-<run>-context``, owned by the run) with the variables as JSON, the time stamps that
 operations keep, and under one key of ours the state: attempts and back-off, templates of steps in flight, the journal
-of operations that must not be repeated, what waiting steps wait for. What is sensitive goes to a Secret of the same name
-(decisions 21, 22). Neither exists before there is something to keep.
+of operations that must not be repeated, what waiting steps wait for. What is sensitive goes to a Secret of the same
+name (decisions 21, 22). Neither exists before there is something to keep.
 
 Between passes the context stays in memory as encoded text: what it is written from and compared with.
 """
