@@ -19,8 +19,10 @@ from vela_workflow.runs.definitions import Definitions
 DELETED = "DELETED"
 
 
-def registry(controller: Controller, definitions: Definitions, source: Source) -> kopf.OperatorRegistry:
-    """The handlers of the operator."""
+def registry(
+    controller: Controller, definitions: Definitions, source: Source, *, namespace: str = ""
+) -> kopf.OperatorRegistry:
+    """The handlers of the operator; with a ``namespace`` only its runs are handed on."""
     found = kopf.OperatorRegistry()
     runs, steps = constants.WORKFLOW_RUN, constants.STEP_DEFINITION
 
@@ -31,6 +33,8 @@ def registry(controller: Controller, definitions: Definitions, source: Source) -
     @kopf.on.event(runs.group, runs.version, runs.plural, registry=found)
     async def run_event(event: Any, **_: Any) -> None:
         body = dict(event["object"])
+        if namespace and body["metadata"]["namespace"] != namespace:
+            return
         if event["type"] == DELETED:
             controller.gone(body)
         else:

@@ -96,20 +96,28 @@ class Operator:
     async def _load_definitions(self) -> None:
         """Know the definitions before the first run has its turn."""
         kind = constants.STEP_DEFINITION
-        try:
-            found = await self.client.list(kind.api_version, kind.kind, self.settings.namespace)
-        except cluster_errors.UnknownKind:
-            logger.warning("the CRDs are not installed yet; run `vela-workflow install`")
-            return
-        for body in found.get("items") or ():
-            self.definitions.update(body)
+        for namespace in self._namespaces() or [""]:
+            try:
+                found = await self.client.list(kind.api_version, kind.kind, namespace)
+            except cluster_errors.UnknownKind:
+                logger.warning("the CRDs are not installed yet; run `vela-workflow install`")
+                return
+            for body in found.get("items") or ():
+                self.definitions.update(body)
+
+    def _namespaces(self) -> list[str]:
+        """The namespaces whose objects are looked at; empty means all of them."""
+        own = self.settings.namespace
+        return list(dict.fromkeys((own, self.settings.system_namespace))) if own else []
 
     async def _kopf(self, stop: asyncio.Event) -> None:
         stopping, ready = asyncio.Event(), asyncio.Event()
-        namespaces = [self.settings.namespace, self.settings.system_namespace] if self.settings.namespace else []
+        namespaces = self._namespaces()
         watching = asyncio.create_task(
             kopf.operator(
-                registry=handlers.registry(self.controller, self.definitions, self.source),
+                registry=handlers.registry(
+                    self.controller, self.definitions, self.source, namespace=self.settings.namespace
+                ),
                 settings=handlers.settings(request_timeout=self.settings.request_timeout),
                 standalone=True,
                 clusterwide=not namespaces,
