@@ -21,7 +21,7 @@ app = lazy.family()
 def debug(
     cluster: Kube,
     name: options.Run,
-    step: Annotated[str, typer.Argument(metavar="[STEP]", help="Only this step.", show_default=False)] = "",
+    step: Annotated[str, typer.Argument(metavar="STEP", help="Only this step.", show_default=False)] = "",
 ) -> None:
     """Show what the templates of a run evaluated to.
 

@@ -56,7 +56,11 @@ class ApiError(CommandError):
 
 
 class NotFound(ApiError):
-    """There is no such object."""
+    """There is no such object; ``what`` is its name, empty when the server does not even know the kind."""
+
+    def __init__(self, message: str, *, code: int = 404, what: str = "") -> None:
+        super().__init__(message, code=code)
+        self.what = what
 
 
 class AlreadyExists(ApiError):

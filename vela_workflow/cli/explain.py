@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from vela_workflow.api import constants
-from vela_workflow.api.constants import Reason, StepPhase
+from vela_workflow.api.constants import Reason, RunPhase, StepPhase
 from vela_workflow.cli import kube, lazy, options, output, runs, view
 from vela_workflow.cli.errors import CommandError, NotFound
 from vela_workflow.cli.kube import Kube
@@ -53,6 +53,7 @@ class Waiting:
     phase: str
     reason: str
     why: str
+    failures: int
     objects: tuple[Object, ...]
     since: str
     next_look: str
@@ -70,12 +71,13 @@ def explain(cluster: Kube, name: options.Run, form: output.Text = TextFormat.TEX
     run = cluster.get(kube.RUNS, name)
     read = view.read(run, runs.spec_steps(cluster, run))
     context = runs.context(cluster, run)
+    now = view.now()
     found = [
         _looked_up(cluster, one, run["metadata"]["namespace"])
-        for one in reasons(read, state(context), resume_times(read, context))
+        for one in reasons(read, state(context), resume_times(read, context), now)
     ]
     if form is TextFormat.TEXT:
-        for line in lines(read, found, head(read, run), view.now()):
+        for line in lines(read, found, head(read, run), now):
             output.say(line)
         return
     output.data(
@@ -98,44 +100,72 @@ def resume_times(run: view.Run, context: Mapping[str, str]) -> dict[str, str]:
     return {id_: context[key] for id_, key in keys.items() if context.get(key)}
 
 
-def reasons(run: view.Run, remembered: JSON, resume_at: Mapping[str, str]) -> list[Waiting]:
-    """Why each step that was reached and has not ended is where it is; groups speak through their sub steps."""
-    waiting = remembered.get("waiting")
-    waiting = waiting if isinstance(waiting, dict) else {}
-    found = []
-    for step in run.walk():
-        if (
-            run.finished
-            or not step.phase
-            or step.finished
-            or any(not sub.finished and sub.phase for sub in step.sub_steps)
-        ):
-            continue
-        known = waiting.get(step.id)
-        known = known if isinstance(known, dict) else {}
-        found.append(_reason(run, step, known, resume_at.get(step.id, "")))
-    return found
+def reasons(run: view.Run, remembered: JSON, resume_at: Mapping[str, str], now: datetime) -> list[Waiting]:
+    """Why each step that was reached and has not ended is where it is; groups speak through their sub steps.
+
+    ``remembered`` is the state of the run's context: ``waiting`` holds the interests of waiting steps, ``engine.steps``
+    the memory of ``engine.board.Node``, both by step id. ``resume_at`` is when timed suspends end.
+    """
+    interests, memories = _tables(remembered)
+    return [
+        _reason(
+            run, step, interests.get(step.id) or {}, memories.get(step.id) or {}, resume_at.get(step.id, ""), now=now
+        )
+        for step in run.walk()
+        if not run.finished and step.phase and not step.finished and not _speaks_through_sub_steps(step)
+    ]
 
 
-def _reason(run: view.Run, step: view.Step, known: JSON, resume_at: str) -> Waiting:
-    why = str(
-        known.get("message") or step.message or _WHY.get((step.phase, step.reason)) or _WHY.get((step.phase, "")) or ""
+def _tables(remembered: JSON) -> tuple[dict[str, JSON], dict[str, JSON]]:
+    engine = remembered.get("engine")
+    tables = (remembered.get("waiting"), engine.get("steps") if isinstance(engine, dict) else None)
+    waiting, memories = (
+        {str(id_): entry for id_, entry in table.items() if isinstance(entry, dict)} if isinstance(table, dict) else {}
+        for table in tables
     )
-    hint = ""
-    if step.phase == StepPhase.SUSPENDING:
-        hint = f"vela-workflow resume {run.name} --step {step.name}"
-    since = view.time(known.get("since")) or step.started
-    following = view.time(known.get("next")) or view.time(resume_at)
+    return waiting, memories
+
+
+def _speaks_through_sub_steps(step: view.Step) -> bool:
+    return any(sub.phase and not sub.finished for sub in step.sub_steps)
+
+
+def _reason(run: view.Run, step: view.Step, known: JSON, memory: JSON, resume_at: str, *, now: datetime) -> Waiting:
+    standard = _WHY.get((step.phase, step.reason)) or _WHY.get((step.phase, "")) or ""
+    failures = memory.get("failures")
+    since = view.time(known.get("since")) or view.time(memory.get("waiting")) or step.started
+    following = view.time(known.get("next")) or _next_look(step, memory, since, now) or view.time(resume_at)
+    suspended = step.phase == StepPhase.SUSPENDING
     return Waiting(
         step=step.name,
         phase=step.phase,
         reason=step.reason,
-        why=why,
+        why=str(known.get("message") or step.message or standard),
+        failures=failures if isinstance(failures, int) else 0,
         objects=tuple(_objects(known.get("interests"))),
         since=since.isoformat() if since else "",
         next_look=following.isoformat() if following else "",
-        hint=hint,
+        hint=f"vela-workflow resume {run.name} --step {step.name}" if suspended else "",
     )
+
+
+def _next_look(step: view.Step, memory: JSON, since: datetime | None, now: datetime) -> datetime | None:
+    """When the operator looks at a step by itself.
+
+    What is remembered of a waiting step is not written at every look, so its last look is not known here: only how
+    long the pauses between looks are by now.
+    """
+    from vela_workflow.engine import timing
+
+    try:
+        if step.phase == StepPhase.RUNNING and memory:
+            waited = (now - since).total_seconds() if since else 0.0
+            after = memory.get("after")
+            return now + timedelta(seconds=timing.waiting_delay(waited) if after is None else float(after))
+        planned = timing.next_time(step.phase, memory)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return timing.moment(planned) if planned else None
 
 
 _WHY: Final[dict[tuple[str, str], str]] = {
@@ -158,7 +188,7 @@ def _objects(interests: Any) -> Iterator[Object]:
 
 def _looked_up(cluster: Kube, one: Waiting, namespace: str) -> Waiting:
     objects = tuple(_look(cluster, found, namespace) for found in one.objects)
-    return Waiting(one.step, one.phase, one.reason, one.why, objects, one.since, one.next_look, one.hint)
+    return replace(one, objects=objects)
 
 
 def _look(cluster: Kube, one: Object, namespace: str) -> Object:
@@ -172,7 +202,14 @@ def _look(cluster: Kube, one: Object, namespace: str) -> Object:
         found = "there is no such object"
     except CommandError as error:
         found = f"cannot be read from here: {error}"
-    return Object(one.cluster, one.api_version, one.kind, one.namespace, one.name, found)
+    return replace(one, found=found)
+
+
+_ENDED: Final[dict[str, str]] = {
+    RunPhase.SUCCEEDED: "has succeeded",
+    RunPhase.FAILED: "has failed",
+    RunPhase.TERMINATED: "was terminated",
+}
 
 
 def head(run: view.Run, body: JSON) -> str:
@@ -182,20 +219,12 @@ def head(run: view.Run, body: JSON) -> str:
     if run.restarting:
         return f"{run.name} is to be restarted, and no operator has done that yet: is one running?"
     if run.finished:
-        again = (
-            "" if run.succeeded else f"; `vela-workflow restart {run.name} --step STEP` runs it again from a step on"
-        )
-        return (
-            f"{run.name} has {run.phase}{message}{again}"
-            if run.succeeded
-            else f"{run.name} is {run.phase}{message}{again}"
-        )
+        again = "" if run.succeeded else f"; `vela-workflow restart {run.name} --step STEP` runs it from a step on"
+        return f"{run.name} {_ENDED.get(run.phase, 'has ended')}{message}{again}"
     if not run.phase and required:
         return f"{run.name} was not taken up: it asks for a controller of version {required}"
     if not run.phase:
-        return (
-            f"{run.name} was not taken up: is the operator running, and does it look after namespace {run.namespace}?"
-        )
+        return f"{run.name} was not taken up: is the operator running and looking after {run.namespace}?"
     resume = f"; `vela-workflow resume {run.name}` lets it go on" if run.suspended else ""
     return f"{run.name} is {run.phase}, {run.progress} steps have ended{message}{resume}"
 
@@ -207,6 +236,8 @@ def lines(run: view.Run, found: list[Waiting], summary: str, now: datetime) -> I
         yield ""
         yield f"step {one.step}: {one.phase}" + (f" ({one.reason})" if one.reason else "")
         yield f"{INDENT}why:       {' '.join(one.why.split())}"
+        if one.failures:
+            yield f"{INDENT}failed:    {one.failures} times so far"
         for index, thing in enumerate(one.objects):
             yield f"{INDENT}{'waits for:' if index == 0 else '          '} {thing}"
         since = view.time(one.since)

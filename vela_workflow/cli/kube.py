@@ -75,7 +75,6 @@ PODS: Final = Resource("v1", "pods")
 NAMESPACES: Final = Resource("v1", "namespaces", namespaced=False)
 CRDS: Final = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False)
 
-_ERRORS: Final[dict[int, type[ApiError]]] = {404: NotFound, 410: Gone}
 _CONFLICTS: Final[dict[str, type[ApiError]]] = {"AlreadyExists": AlreadyExists, "Conflict": Conflict}
 
 
@@ -266,12 +265,16 @@ class Kube:
         parts = [resource.plural, name, subresource]
         if resource.namespaced and namespace is not None:
             parts = ["namespaces", namespace or self.namespace, *parts]
+        for part in parts:
+            if "/" in part or part in {".", ".."}:
+                raise CommandError(f'"{part}" cannot be the name of anything')
         try:
             return self._send(method, resource.api_version, [part for part in parts if part], **more)
         except NotFound as error:
-            if name and f'"{name}"' in str(error):
+            if error.what:
                 raise
-            raise NotFound(f"{error}{_install_hint(resource.api_version)}", code=error.code) from None
+            hint = _install_hint(resource.api_version)
+            raise NotFound(f"the cluster does not know {resource.full_name}{hint}", code=error.code) from None
 
     def _send(
         self,
@@ -339,19 +342,20 @@ def _error(code: int, status: JSON, server: str) -> ApiError:
         return ApiError(f"{server} does not accept these credentials: {message}", code=code)
     if code == 409:
         return _CONFLICTS.get(str(status.get("reason")), Conflict)(message, code=code)
-    return _ERRORS.get(code, ApiError)(message, code=code)
+    if code == 404:
+        return NotFound(message, code=code, what=str((status.get("details") or {}).get("name") or ""))
+    return Gone(message, code=code) if code == 410 else ApiError(message, code=code)
 
 
-def _cause(error: Exception) -> str:
-    """The innermost reason in the nested texts of requests and urllib3."""
-    reason: Any = error
-    while True:
-        inner = getattr(reason, "reason", None) or next((a for a in reason.args if isinstance(a, Exception)), None)
-        if not isinstance(inner, Exception):
-            break
-        reason = inner
-    text = str(getattr(reason, "strerror", "") or reason)
-    return text.rpartition(">: ")[2] or type(error).__name__
+def _cause(error: BaseException) -> str:
+    """The innermost reason that the system gives, below the nested errors of requests and urllib3."""
+    found, seen = str(error), [error]
+    for one in seen:
+        if isinstance(one, OSError) and one.strerror:
+            found = str(one.strerror)
+        inner = (getattr(one, "reason", None), *one.args, one.__cause__, one.__context__)
+        seen += [other for other in inner if isinstance(other, BaseException) and other not in seen]
+    return found or type(error).__name__
 
 
 def _install_hint(api_version: str) -> str:

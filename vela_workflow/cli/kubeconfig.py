@@ -224,7 +224,7 @@ def _private_folder() -> Path:
 
 def _private_file(encoded: str, name: str) -> str:
     try:
-        text = base64.b64decode(encoded).decode("ascii")
+        text = base64.b64decode("".join(encoded.split()), validate=True).decode("ascii")
     except (binascii.Error, UnicodeDecodeError):
         raise CommandError(f"{name}-data in the kubeconfig is not base64 of a PEM text") from None
     return _private_text(text, name)

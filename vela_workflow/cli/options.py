@@ -54,7 +54,7 @@ Run = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the run.", show_default=False, autocompletion=complete_run)
 ]
 Runs = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="Names of runs.", show_default=False, autocompletion=complete_run)
+    list[str], typer.Argument(metavar="NAME", help="Names of runs.", show_default=False, autocompletion=complete_run)
 ]
 Step = Annotated[str | None, typer.Option("--step", metavar="STEP", help="Only this step, by its name.")]
 Selector = Annotated[

@@ -54,7 +54,7 @@ def _changes(cluster: kube.Kube, run: JSON, deadline: kube.Deadline, late: str) 
             events = cluster.watch(kube.RUNS, name, namespace, since=since, seconds=deadline.left)
             for kind, changed in events:
                 if kind == "DELETED" or changed["metadata"].get("uid", uid) != uid:
-                    raise NotFound(f'workflowruns.core.oam.dev "{name}" was deleted')
+                    raise NotFound(f'workflowruns.core.oam.dev "{name}" was deleted', what=name)
                 since = changed["metadata"]["resourceVersion"]
                 yield changed
                 deadline.check(late)

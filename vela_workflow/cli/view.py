@@ -150,14 +150,14 @@ def _step(name: str, entry: JSON, type_: str, spec_subs: Sequence[JSON], unnamed
 
 
 def time(value: Any) -> datetime | None:
-    """A time stamp of the API; ``None`` when there is none, or none that can be read."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return datetime.fromtimestamp(value, UTC)
-    if not isinstance(value, str) or not value:
-        return None
+    """A time stamp of the API, or a number of seconds since the epoch; ``None`` when there is none, or none that can be read."""
     try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        if not isinstance(value, str) or not value:
+            return None
         found = datetime.fromisoformat(value)
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 

@@ -1,0 +1,157 @@
+"""The command line as a whole: quick help, help that agrees with itself, errors in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from vela_workflow import __version__
+from vela_workflow.cli import main
+
+HEAVY = ("pykube", "requests", "rich", "yaml", "pydantic", "kopf", "kubernetes", "aiohttp", "vela_workflow.engine")
+NEVER = ("kopf", "kubernetes", "aiohttp")
+
+PROBE = """
+import contextlib, sys
+from vela_workflow.cli import main
+sys.argv = ["vela-workflow", *sys.argv[2:]]
+with contextlib.suppress(SystemExit):
+    main.main()
+found = [name for name in sys.modules if name.startswith(HEAVY)]
+print(*found, file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def runner() -> CliRunner:
+    return CliRunner()
+
+
+def imported(heavy: tuple[str, ...], *arguments: str) -> str:
+    """Which of the modules ``heavy`` a command imports."""
+    probe = PROBE.replace("HEAVY", repr(heavy))
+    done = subprocess.run([sys.executable, "-c", probe, "-", *arguments], capture_output=True, text=True, check=True)
+    assert "Usage: vela-workflow" in done.stdout
+    return done.stderr.strip()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert imported(HEAVY, "--help") == ""
+
+
+@pytest.mark.parametrize("command", [name for name in main.COMMANDS if name != "operator"])
+def test_no_command_imports_what_only_the_operator_needs(command: str) -> None:
+    assert imported(NEVER, command, "--help") == ""
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_help_of_a_command(runner: CliRunner, name: str) -> None:
+    shown = runner.invoke(main.app, [name, "--help"], prog_name="vela-workflow", env={"COLUMNS": "500"})
+    assert shown.exit_code == 0
+    lines = [line.strip() for line in shown.stdout.splitlines()]
+    assert lines[2] == main.COMMANDS[name].help
+    examples = lines[lines.index("Examples:") + 1 :]
+    assert any(f"vela-workflow {name}" in line for line in examples)
+
+
+def test_help_lists_every_command(runner: CliRunner) -> None:
+    shown = runner.invoke(main.app, ["-h"]).stdout
+    for name, entry in main.COMMANDS.items():
+        assert f"  {name} " in shown
+        assert entry.help.split()[0] in shown
+
+
+def test_version(runner: CliRunner) -> None:
+    assert runner.invoke(main.app, ["--version"]).stdout.strip() == __version__
+    assert runner.invoke(main.app, ["version", "--client"]).stdout.split() == ["vela-workflow", __version__]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["lss"], "Did you mean 'ls'?", id="misspelt-command"),
+        pytest.param(["status"], "Missing argument 'NAME'", id="missing-name"),
+        pytest.param(["ls", "-o", "xml"], "'xml' is not one of", id="unknown-format"),
+        pytest.param(["ls", "--phase", "running"], 'no phase "running"', id="unknown-phase"),
+        pytest.param(["wait", "a", "--timeout", "10"], "a bare number has no unit", id="bare-timeout"),
+        pytest.param(["wait", "a", "--timeout", "0s"], "no time to wait", id="no-time"),
+        pytest.param(["install", "-o", "yaml"], "add --dry-run", id="print-while-installing"),
+    ],
+)
+def test_usage_errors(
+    runner: CliRunner, tmp_path: Path, arguments: list[str], said: str, kubeconfig_file: Path
+) -> None:
+    done = runner.invoke(main.app, arguments, env={"KUBECONFIG": str(kubeconfig_file)})
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["ls"], "cannot reach the API server at https://127.0.0.1:1: Connection refused", id="no-server"),
+        pytest.param(["ls", "--context", "other"], 'no context "other"', id="no-context"),
+        pytest.param(["status", "../secrets"], '"../secrets" cannot be the name', id="a-path-as-a-name"),
+        pytest.param(["run", "missing.yaml"], "cannot read missing.yaml: No such file", id="no-file"),
+        pytest.param(["operator", "--workers", "0"], "wrong settings: workers", id="wrong-setting"),
+    ],
+)
+def test_errors_are_one_line(runner: CliRunner, arguments: list[str], said: str, kubeconfig_file: Path) -> None:
+    done = runner.invoke(main.app, arguments, env={"KUBECONFIG": str(kubeconfig_file)})
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_completion_script(runner: CliRunner, shell: str) -> None:
+    done = runner.invoke(main.app, ["completion", shell])
+    assert done.exit_code == 0
+    assert "_VELA_WORKFLOW_COMPLETE" in done.stdout
+    assert f"complete_{shell}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        pytest.param("vela-workflow st", ["status"], id="command"),
+        pytest.param("vela-workflow wait --for s", ["succeeded", "suspended"], id="value"),
+        pytest.param("vela-workflow status x", [], id="name-without-a-cluster"),
+    ],
+)
+def test_completion(words: str, completed: list[str], kubeconfig_file: Path) -> None:
+    environment = {
+        "_VELA_WORKFLOW_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+        "KUBECONFIG": str(kubeconfig_file),
+    }
+    command = [sys.executable, "-m", "vela_workflow.cli.main"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == completed
+    assert done.stderr == ""
+
+
+def test_every_setting_of_the_operator_is_a_flag(runner: CliRunner) -> None:
+    from vela_workflow.settings import Settings
+
+    shown = runner.invoke(main.app, ["operator", "--help"]).stdout
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')} " in shown
+
+
+def test_as_a_plugin_of_kubectl(tmp_path: Path) -> None:
+    plugin = tmp_path / "kubectl-vela_workflow"
+    plugin.write_text("from vela_workflow.cli.main import main\nmain()\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, plugin, "ls", "-h"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: kubectl vela-workflow ls")
