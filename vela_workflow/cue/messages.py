@@ -149,7 +149,7 @@ def readable(message: str, tag: str) -> str:
 
 def readable_path(path: str, tag: str) -> str:
     """A CUE path as users write it: ``ports.0.port`` and without names of ours."""
-    text = re.sub(rf"\b(?:E|P|W)_{tag}\.?", "", path)
+    text = re.sub(rf"\b(?:E|P|W|_o\d+_\d+)_{tag}\.?", "", path)
     return text.removeprefix("OUT.")
 
 

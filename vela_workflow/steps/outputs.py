@@ -6,6 +6,7 @@ their users' paths: what is not found is looked for again with ``$returns`` put 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from vela_workflow import errors
@@ -14,6 +15,8 @@ from vela_workflow.cue.program import Output
 from vela_workflow.cue.template import Template
 
 _RETURNS = "$returns"
+_PATH = re.compile(r"""[\w$#]+(?:\s*\.\s*[\w$#]+|\s*\.\s*"[^"\\]*"|\[\s*(?:\d+|"[^"\\]*")\s*\])*""")
+"""A plain path, behind which a selector can be written; behind any other expression it would be a syntax error."""
 
 
 def plan(wanted: Iterable[tuple[str, str]], template: Template) -> tuple[tuple[Output, ...], dict[str, str]]:
@@ -47,8 +50,8 @@ def _candidates(expression: str, scanned: scanner.File) -> list[str]:
     if single and f"{_RETURNS}." not in expression:
         if "output." in expression:
             texts.append(expression.replace("output.", f"output.{_RETURNS}.", 1))
-        else:
-            texts.append(f"{expression.rstrip()}.{_RETURNS}")
+        elif _PATH.fullmatch(expression.strip()):
+            texts.append(f"{expression.strip()}.{_RETURNS}")
     return texts
 
 
