@@ -14,7 +14,7 @@ parameter: value: *null | _
     "touch": """
 import "vela/kube"
 
-apply: kube.#Apply & {
+output: kube.#Apply & {
 	$params: value: {
 		apiVersion: "v1"
 		kind:       "ConfigMap"

@@ -144,7 +144,7 @@ DATA = [
         - {name: a, type: echo, properties: {value: {deep: [1, {k: v}]}}, outputs: [{name: o, valueFrom: result.deep}]}
         - name: b
           type: echo
-          properties: {value: {list: [p, {k: old}], "dash-key": no, kept: true}}
+          properties: {value: {list: [p, {k: old}], "dash-key": old, kept: true}}
           inputs:
             - {from: o, parameterKey: value.x.y}
             - {from: "o[1].k", parameterKey: "value.list[1].k"}
@@ -227,12 +227,12 @@ DATA = [
           type: touch
           properties: {name: output-of-applied, data: {k: v}}
           outputs:
-            - {name: kind, valueFrom: apply.$returns.value.kind}
-            - {name: fallback, valueFrom: apply.value.data.k}
+            - {name: full, valueFrom: output.$returns.value.kind}
+            - {name: older, valueFrom: output.value.data.k}
         """,
         "succeeded",
         {"a": "succeeded"},
-        variables={"kind": "ConfigMap", "fallback": "v"},
+        variables={"full": "ConfigMap", "older": "v"},
     ),
     Row(
         "variables-of-templates",
@@ -271,10 +271,10 @@ CONDITIONS = [
     Row(
         "if-in-all-forms",
         """
-        - {name: a-a, type: echo, properties: {value: on}, outputs: [{name: o, valueFrom: result}]}
+        - {name: a-a, type: echo, properties: {value: "yes"}, outputs: [{name: o, valueFrom: result}]}
         - {name: status, type: echo, if: 'status["a-a"].succeeded'}
         - {name: not-status, type: echo, if: 'status["a-a"].failed'}
-        - {name: input, type: echo, if: 'inputs["o"] == "on"', inputs: [{from: o}]}
+        - {name: input, type: echo, if: 'inputs["o"] == "yes"', inputs: [{from: o}]}
         - {name: context, type: echo, if: 'context.stage == "test" && context.name != ""'}
         - {name: parameter, type: echo, if: parameter.value > 3, properties: {value: 4}}
         - {name: plain, type: echo}
