@@ -170,9 +170,8 @@ def after_group(board: boards.Board, node: boards.Node, group: boards.Node, now:
 
 def show_group(group: boards.Node, now: datetime) -> None:
     """What an unfinished group shows, from its sub steps."""
-    if not group.held:
-        suspended = any(child.phase == StepPhase.SUSPENDING for child in group.children)
-        group.show(StepPhase.SUSPENDING if suspended else StepPhase.RUNNING, at=now)
+    suspended = any(child.phase == StepPhase.SUSPENDING for child in group.children)
+    group.show(StepPhase.SUSPENDING if suspended else StepPhase.RUNNING, at=now)
 
 
 def group_result(board: boards.Board, group: boards.Node) -> tuple[StepPhase, Reason | None, str]:

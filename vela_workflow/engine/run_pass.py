@@ -227,8 +227,7 @@ class Pass:
 
     def _look_again(self, node: boards.Node, now: datetime) -> None:
         board = self._board
-        group_held = node.parent is not None and node.parent.held
-        if node.task is not None or node.blocked or board.hold or node.held or group_held:
+        if node.task is not None or node.blocked or board.hold or node.held:
             return
         if not timing.due(node.phase, node.memory, now, woken=node.step.path in self._woken):
             return
@@ -280,7 +279,7 @@ class Pass:
         if group is not None and group.finished and group.reason != Reason.TERMINATE:
             outcome.after_group(board, node, group, now)
             return True
-        held = board.hold or node.held or (group is not None and group.held)
+        held = board.hold or node.held
         in_order = sequential and not step.depends_on and not held
         over = board.terminated or board.broken
         if not step.condition and (over or (in_order and _anything_bad(siblings, node))):

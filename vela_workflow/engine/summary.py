@@ -91,7 +91,7 @@ def requeue_after(board: boards.Board, now: datetime, *, blocked: bool) -> float
             times.append(deadline.timestamp())
         if node.step.is_group or not node.started or node.task is not None or node.blocked:
             continue
-        if board.hold or node.held or (node.parent is not None and node.parent.held):
+        if board.hold or node.held:
             continue
         planned = timing.next_time(node.phase, node.memory)
         if planned is not None:

@@ -196,6 +196,32 @@ def test_a_manual_suspend_beside_a_template_one() -> None:
     assert run.phase == "succeeded"
 
 
+def test_a_manual_suspend_of_a_run_that_only_a_template_suspended() -> None:
+    run = Run(step("a"))
+    timed = result.Suspended(until=run.now + timedelta(seconds=5))
+    run.go(a=lambda task: result.Succeeded() if task.resumed else timed)
+    run.edit(commands.suspend(run.status, "run").patch)
+    run.wait(60)
+    run.go()
+    assert run.phase == "suspending"
+    run.edit({"suspend": False})
+    run.go()
+    assert run.phase == "succeeded"
+    assert "suspendState" not in run.status
+
+
+def test_a_manual_suspend_by_a_tool_that_says_nothing_of_it_in_the_flags() -> None:
+    run = Run(step("a"), step("b"), mode="DAG")
+    timed = result.Suspended(until=run.now + timedelta(seconds=5))
+    run.go(a=lambda task: result.Succeeded() if task.resumed else timed, b=WAIT)
+    run.edit({**commands.suspend(run.status, "run").patch, "suspendState": None})
+    run.go()
+    run.wait(60)
+    run.go(b=result.Succeeded())
+    run.go(woken=("*",))
+    assert run.shown() == ['a: suspending/Suspend "Suspended by field suspend"', 'b: suspending/Wait "not yet"']
+
+
 def test_only_the_named_step_goes_on() -> None:
     run = Run(step("a"), step("b"), mode="DAG")
     run.go(a=WAIT, b=WAIT)

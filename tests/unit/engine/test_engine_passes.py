@@ -217,6 +217,39 @@ def test_timeout_of_a_group_ends_all_in_it() -> None:
     assert run.phase == "failed"
 
 
+def test_when_to_look_at_what_is_not_being_worked_on() -> None:
+    """While attempts are under way: retries and deadlines of others count, their own are for the driver to cut off."""
+    run = Run(step("g", timeout="10s", subs=[step("x", timeout="5s"), step("y")]), step("z"), mode="DAG")
+    one = run.start()
+    x, y, z = sorted(one.advance(run.now), key=lambda task: task.step.name)
+    assert one.next_look(run.now) is None
+    for task, answer in ((y, WAIT), (z, error())):
+        assert isinstance(task, tasks.Execute)
+        one.finished(task, answer, run.now)
+    assert one.next_look(run.now) == 1
+    run.wait(60)
+    again = one.advance(run.now)
+    assert {task.step.name for task in again} == {"y", "z"}, "others need not wait for x"
+    for task in (x, *again):
+        assert isinstance(task, tasks.Execute)
+        one.finished(task, WAIT, run.now)
+    one.advance(run.now)
+    run.keep(one.conclude(run.now))
+    assert [run.entry(name).get("reason") for name in ("g", "x", "y", "z")] == ["Timeout", "Timeout", "Timeout", "Wait"]
+
+
+def test_a_timed_suspend_in_a_group_ends_by_itself() -> None:
+    """Go issue 4508: the group shows suspending too, which is no user's suspend."""
+    run = Run(step("g", subs=[step("x")]))
+    until = START + timedelta(seconds=5)
+    run.go(x=lambda task: result.Succeeded() if task.resumed else result.Suspended(until=until))
+    run.wait(1)
+    assert run.go().requeue_after == 4
+    run.wait()
+    run.go()
+    assert run.phase == "succeeded"
+
+
 def test_two_suspends_need_two_resumes() -> None:
     def answer(task: tasks.Execute) -> result.Result:
         return next((result.Suspended(name) for name in ("one", "two") if name not in task.resumed), result.Succeeded())

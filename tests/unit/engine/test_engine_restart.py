@@ -74,6 +74,14 @@ RESTARTS: list[tuple[str, list[dict[str, Any]], str, str, list[str], set[str]]] 
         set(),
     ),
     (
+        "who takes from a sub step of a group",
+        [step("g", subs=[step("x", out="ox")]), step("b", takes="ox"), step("c")],
+        "DAG",
+        "g",
+        ["c: succeeded"],
+        set(),
+    ),
+    (
         "across groups",
         [step("g", subs=[step("x", out="ox")]), step("h", subs=[step("y", takes="ox"), step("z")])],
         "DAG",
