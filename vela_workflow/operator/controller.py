@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,15 +31,24 @@ logger = logging.getLogger(__name__)
 JSON = dict[str, Any]
 Key = tuple[str, str]
 EVERY_STEP = "*"
+REMEMBERED = 20_000
+"""How many ended runs are remembered by their last version."""
 
 
 @dataclasses.dataclass(slots=True)
 class _Record:
-    """A run that has not ended. ``body`` is its object as JSON text."""
+    """A run that has not ended. ``body`` is its object as JSON text.
+
+    ``seen`` is what the watch told while the run was worked on: most of it is what we wrote ourselves. ``stale`` says
+    that a turn broke off, so what is known may be older than what it wrote.
+    """
 
     uid: str
     version: str
     body: bytes
+    seen: tuple[str, bytes] | None = None
+    busy: bool = False
+    stale: bool = False
     memory: Memory = dataclasses.field(default_factory=Memory)
     woken: set[str] = dataclasses.field(default_factory=set)
     watched: set[str] = dataclasses.field(default_factory=set)
@@ -51,6 +61,7 @@ class Controller:
         self._driver = driver
         self._hub = hub
         self._records: dict[Key, _Record] = {}
+        self._ended: OrderedDict[str, str] = OrderedDict()
         self.queue: WorkQueue[Key] = WorkQueue(self._turn, workers=workers)
         definitions.listen(self._definition_changed)
 
@@ -68,17 +79,19 @@ class Controller:
         if record is not None and record.uid != metadata["uid"]:
             self._drop(key)
             record = None
-        if record is not None and not versions.is_newer(str(metadata["resourceVersion"]), record.version):
+        version = str(metadata["resourceVersion"])
+        known = record.version if record is not None else self._ended.get(str(metadata["uid"]), "")
+        if not versions.is_newer(version, known):
             return
-        if record is None and not _wants_a_turn(body):
+        if (record is None and not _wants_a_turn(body)) or not _is_for_us(body):
             return
-        if not _is_for_us(body):
-            return
-        text = _encoded(body)
         if record is None:
-            self._records[key] = _Record(str(metadata["uid"]), str(metadata["resourceVersion"]), text)
+            self._records[key] = _Record(str(metadata["uid"]), version, _encoded(body))
+        elif record.busy:
+            record.seen = (version, _encoded(body))
+            return
         else:
-            record.version, record.body = str(metadata["resourceVersion"]), text
+            record.version, record.body = version, _encoded(body)
         self.queue.add(key)
 
     def gone(self, body: Mapping[str, Any]) -> None:
@@ -86,6 +99,7 @@ class Controller:
         metadata = body["metadata"]
         key = (str(metadata["namespace"]), str(metadata["name"]))
         record = self._records.get(key)
+        self._ended.pop(str(metadata["uid"]), None)
         if record is not None and record.uid == metadata["uid"]:
             self._drop(key)
 
@@ -112,8 +126,10 @@ class Controller:
             return None
         woken = frozenset(record.woken)
         record.woken.clear()
-        body: JSON = orjson.loads(record.body)
+        record.busy = True
         try:
+            body: JSON = await self._driver.read(*key) if record.stale else orjson.loads(record.body)
+            record.stale = False
             decision = await self._driver.reconcile(body, record.memory, woken)
         except (cluster_errors.NotFound, RunReplacedError):
             # The run went away while it was worked on; the watch will say so too.
@@ -124,16 +140,37 @@ class Controller:
         except BaseException:
             # What was written in part is read again, so that nothing is done on an old view.
             record.woken |= woken
+            record.stale = True
             record.memory = Memory(succeeded=record.memory.succeeded, written=record.memory.written)
             raise
+        finally:
+            record.busy = False
         if self._records.get(key) is not record:
             return None
-        if decision.finished:
-            self._drop(key)
-            return None
         self._keep(record, decision.body)
+        if self._take_seen(key, record):
+            return None
+        if decision.finished:
+            self._end(key, record)
+            return None
         self._watch(key, record, decision.interests)
         return decision.after
+
+    def _take_seen(self, key: Key, record: _Record) -> bool:
+        """Take in what others wrote while the run was worked on; true when there was something."""
+        seen, record.seen = record.seen, None
+        if seen is None or not versions.is_newer(seen[0], record.version):
+            return False
+        record.version, record.body = seen
+        self.queue.add(key)
+        return True
+
+    def _end(self, key: Key, record: _Record) -> None:
+        """Forget a run that has ended, but not that it has: events from before may still come."""
+        self._ended[record.uid] = record.version
+        if len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
+        self._drop(key)
 
     def _keep(self, record: _Record, body: JSON | None) -> None:
         """Remember what was written, unless something newer was seen meanwhile."""

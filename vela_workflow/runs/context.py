@@ -48,9 +48,13 @@ class RunContext:
         self.journal: dict[str, JSON] = {}
         self.waiting: JSON = {}
         self.memos: dict[str, str] = {}
-        self.exists = False
-        self.secret_exists = False
+        self.versions: dict[str, str] = {}
         self.written: tuple[bytes, bytes] = (b"", b"")
+
+    @property
+    def exists(self) -> bool:
+        """Whether the run has a context in the cluster."""
+        return "ConfigMap" in self.versions
 
     # What operations use.
 
@@ -169,62 +173,84 @@ class ContextStore:
             stored = await self._client.get("v1", "ConfigMap", namespace, name)
         except cluster_errors.NotFound:
             return context
-        context.exists = True
+        context.versions["ConfigMap"] = str(stored["metadata"]["resourceVersion"])
         data = {key: str(value) for key, value in (stored.get("data") or {}).items()}
         secret: dict[str, str] = {}
         if (_json(data.get(constants.CONTEXT_STATE, "")) or {}).get("secret"):
-            secret = await self._secret(namespace, name)
-            context.secret_exists = True
+            secret = await self._secret(namespace, name, context)
         await context.decode(data, secret, self._evaluator)
         context.written = _digests(data, secret)
         return context
 
-    async def _secret(self, namespace: str, name: str) -> dict[str, str]:
+    async def _secret(self, namespace: str, name: str, context: RunContext) -> dict[str, str]:
         try:
             stored = await self._client.get("v1", "Secret", namespace, name)
         except cluster_errors.NotFound:
             return {}
+        context.versions["Secret"] = str(stored["metadata"]["resourceVersion"])
         return {key: _decoded(value) for key, value in (stored.get("data") or {}).items()}
 
-    async def save(self, body: Mapping[str, Any], context: RunContext) -> bool:
+    async def save(self, body: Mapping[str, Any], context: RunContext, *, insist: bool = False) -> bool:
         """Write what has changed; true when the run has a context after that.
 
-        Raises ``Terminal`` when it is too large, before anything is written.
+        Every write carries the version that was read or written last, so that of two processes that think they carry
+        out the same run only one can go on: the other gets ``Conflict``. ``insist`` writes all the same, for what has
+        happened already. Raises ``Terminal`` when the context is too large, before anything is written.
         """
         data, secret = context.encode()
         shown, hidden = _digests(data, secret)
         if secret and hidden != context.written[1]:
-            await self._write(body, context, "Secret", {"stringData": secret}, exists=context.secret_exists)
-            context.secret_exists = True
+            await self._write(body, context, "Secret", {"type": "Opaque", "data": _encoded(secret)}, insist=insist)
         if shown != context.written[0]:
-            await self._write(body, context, "ConfigMap", {"data": data}, exists=context.exists)
-            context.exists = True
+            await self._write(body, context, "ConfigMap", {"data": data}, insist=insist)
         context.written = (shown, hidden)
         return context.exists
 
     async def _write(
-        self, body: Mapping[str, Any], context: RunContext, kind: str, content: JSON, *, exists: bool
+        self, body: Mapping[str, Any], context: RunContext, kind: str, content: JSON, *, insist: bool
     ) -> None:
-        """Apply the object: only our field manager writes it, so keys that are left out are removed."""
-        manifest = {"apiVersion": "v1", "kind": kind, "metadata": _metadata(body, context.name), **content}
-        if kind == "Secret":
-            manifest = {**manifest, "type": "Opaque", "stringData": None, "data": _encoded(content["stringData"])}
-            manifest.pop("stringData")
-        if not exists:
-            await self._own(body, context, kind)
-            manifest["metadata"]["name"] = context.name
-        await self._client.apply(manifest)
-
-    async def _own(self, body: Mapping[str, Any], context: RunContext, kind: str) -> None:
-        """Take another name when an object of this name belongs to somebody else (engine 3.12)."""
-        try:
-            found = await self._client.get("v1", kind, body["metadata"]["namespace"], context.name)
-        except cluster_errors.NotFound:
+        manifest: JSON = {"apiVersion": "v1", "kind": kind, "metadata": _metadata(body, context.name), **content}
+        version = context.versions.get(kind)
+        if version is None:
+            context.versions[kind] = await self._create(body, context, manifest)
             return
-        owners = [owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()]
-        if owners != [body["metadata"]["uid"]]:
-            suffix = hashlib.sha256(str(body["metadata"]["uid"]).encode()).hexdigest()[:5]
-            context.name = f"{context.name[: NAME_LIMIT - 6]}-{suffix}"
+        manifest["metadata"]["resourceVersion"] = version
+        try:
+            stored = await self._client.replace(manifest)
+        except cluster_errors.NotFound:
+            del manifest["metadata"]["resourceVersion"]
+            stored = await self._client.create(manifest)
+        except cluster_errors.Conflict:
+            if not insist:
+                raise
+            stored = await self._client.get("v1", kind, body["metadata"]["namespace"], context.name)
+            manifest["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
+            stored = await self._client.replace(manifest)
+        context.versions[kind] = str(stored["metadata"]["resourceVersion"])
+
+    async def _create(self, body: Mapping[str, Any], context: RunContext, manifest: JSON) -> str:
+        """Create the object; take another name when one of this name belongs to somebody else (engine 3.12).
+
+        One that belongs to this run is left from a start of which the status knows nothing; it is written over.
+        """
+        try:
+            stored = await self._client.create(manifest)
+        except cluster_errors.AlreadyExists:
+            kind, namespace = manifest["kind"], body["metadata"]["namespace"]
+            found = await self._client.get("v1", kind, namespace, context.name)
+            owners = [owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()]
+            if owners == [body["metadata"]["uid"]]:
+                manifest["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+                stored = await self._client.replace(manifest)
+            else:
+                context.name = _other_name(context.name, str(body["metadata"]["uid"]))
+                manifest["metadata"]["name"] = context.name
+                stored = await self._client.create(manifest)
+        return str(stored["metadata"]["resourceVersion"])
+
+
+def _other_name(name: str, uid: str) -> str:
+    return f"{name[: NAME_LIMIT - 6]}-{hashlib.sha256(uid.encode()).hexdigest()[:5]}"
 
 
 def _metadata(body: Mapping[str, Any], name: str) -> JSON:

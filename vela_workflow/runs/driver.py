@@ -104,6 +104,11 @@ class Driver:
         self._tools = tools
         self._contexts = ContextStore(tools.client, tools.evaluator)
 
+    async def read(self, namespace: str, name: str) -> JSON:
+        """The run as it is now; raises ``NotFound``."""
+        kind = constants.WORKFLOW_RUN
+        return await self._tools.client.get(kind.api_version, kind.kind, namespace, name)
+
     async def reconcile(self, body: JSON, memory: Memory, woken: frozenset[str] = frozenset()) -> Decision:
         """Carry a run on as far as it goes now.
 
@@ -383,15 +388,26 @@ class _Reconcile:
             for step_id, interests in sorted(self._memory.interests.items())
         }
 
-    async def _persist(self) -> None:
+    async def _persist(self, *, insist: bool = False) -> None:
         """Make the context durable, and findable: for the journal, in the middle of a pass."""
         async with self._lock:
-            await self._keep()
-            if not self._status.get("contextBackend"):
-                await self._patch({"contextBackend": self._backend()})
+            await self._keep(insist=insist)
+            while not self._status.get("contextBackend"):
+                try:
+                    await self._patch({"contextBackend": self._backend()}, guarded=True)
+                except cluster_errors.Conflict:
+                    await self._take_theirs()
 
-    async def _keep(self) -> bool:
-        return await self._contexts.save(self._body, self._context)
+    async def _take_theirs(self) -> None:
+        """See what others wrote; raises ``Conflict`` when somebody else carries this run out."""
+        metadata, kind = self._body["metadata"], constants.WORKFLOW_RUN
+        theirs = await self._tools.client.get(kind.api_version, kind.kind, metadata["namespace"], metadata["name"])
+        if (theirs.get("status") or {}) != self._status:
+            raise cluster_errors.Conflict(f"run {metadata['name']} was changed by others while it was carried out")
+        self._body = theirs
+
+    async def _keep(self, *, insist: bool = False) -> bool:
+        return await self._contexts.save(self._body, self._context, insist=insist)
 
     def _backend(self) -> JSON:
         return {
@@ -401,15 +417,18 @@ class _Reconcile:
             "namespace": self._body["metadata"]["namespace"],
         }
 
-    async def _patch(self, changes: JSON) -> None:
-        """Merge changes into the status, whatever others wrote meanwhile."""
+    async def _patch(self, changes: JSON, *, guarded: bool = False) -> None:
+        """Merge changes into the status, whatever others wrote meanwhile, or ``guarded`` only if nobody did."""
         metadata, kind = self._body["metadata"], constants.WORKFLOW_RUN
+        body: JSON = {"status": changes}
+        if guarded:
+            body["metadata"] = {"resourceVersion": metadata["resourceVersion"]}
         self._body = await self._tools.client.patch(
             kind.api_version,
             kind.kind,
             metadata["namespace"],
             metadata["name"],
-            {"status": changes},
+            body,
             subresource="status",
         )
 

@@ -7,17 +7,28 @@ intent alone means that nobody knows, an outcome is used in the place of the eff
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from vela_workflow.providers.contract import Outcome
 from vela_workflow.runs.context import RunContext
 from vela_workflow.steps.journal import Entry
 
 
-class RunJournal:
-    """The journal of one run; ``persist`` writes its context and makes sure that the status names it."""
+class Persist(Protocol):
+    """Writes the context of a run and makes sure that the status names it.
 
-    def __init__(self, context: RunContext, persist: Callable[[], Awaitable[None]]) -> None:
+    It raises ``Conflict`` when another process has written it, unless ``insist`` says that something has happened which
+    must be known.
+    """
+
+    async def __call__(self, *, insist: bool = False) -> None:
+        """Write it."""
+
+
+class RunJournal:
+    """The journal of one run."""
+
+    def __init__(self, context: RunContext, persist: Persist) -> None:
         self._context = context
         self._persist = persist
 
@@ -46,9 +57,9 @@ class RunJournal:
         if outcome.sensitive:
             entry["sensitive"] = True
         self._context.journal[key] = entry
-        await self._persist()
+        await self._persist(insist=True)
 
     async def withdraw(self, key: str) -> None:
         """Record that it certainly was not carried out."""
         self._context.journal.pop(key, None)
-        await self._persist()
+        await self._persist(insist=True)
