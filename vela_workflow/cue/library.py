@@ -74,12 +74,15 @@ class Library:
         return Library({**self.packages, **extra})
 
 
-def program_path(path: str) -> str:
-    """The import path of a package inside programs: a domain of ours before a path that CUE would not resolve."""
+def program_path(path: str, source: str, identifier: str) -> str:
+    """The import path of a package inside programs: a domain of ours before a path that CUE would not resolve.
+
+    That of a package from outside changes with its text, so that programs under way keep the text they began with.
+    """
     rest = path.removeprefix("vela/")
     if rest != path and re.fullmatch(r"[\w-]+", rest):
         return f"{DOMAIN}/{rest}"
-    return f"{DOMAIN}/external/{hashlib.sha256(path.encode()).hexdigest()[:12]}/{rest.rsplit('/', 1)[-1]}"
+    return f"{DOMAIN}/external/{hashlib.sha256(f'{path}{source}'.encode()).hexdigest()[:16]}/{identifier}"
 
 
 def _read(path: str, source: str) -> CuePackage:
@@ -93,7 +96,7 @@ def _read(path: str, source: str) -> CuePackage:
         for name, field in fields.items()
         if field.is_definition
     }
-    return CuePackage(path, program_path(path), identifier, text, definitions, frozenset(fields))
+    return CuePackage(path, program_path(path, text, identifier), identifier, text, definitions, frozenset(fields))
 
 
 def _action(field: Field, fields: Mapping[str, Field], seen: set[str]) -> Action | None:

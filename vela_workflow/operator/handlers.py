@@ -14,17 +14,23 @@ from vela_workflow.api import constants
 from vela_workflow.clusters.credentials import Source
 from vela_workflow.operator import login
 from vela_workflow.operator.controller import Controller
+from vela_workflow.operator.packages import ExternalPackages
 from vela_workflow.runs.definitions import Definitions
 
 DELETED = "DELETED"
 
 
 def registry(
-    controller: Controller, definitions: Definitions, source: Source, *, namespace: str = ""
+    controller: Controller,
+    definitions: Definitions,
+    external: ExternalPackages,
+    source: Source,
+    *,
+    namespace: str = "",
 ) -> kopf.OperatorRegistry:
     """The handlers of the operator; with a ``namespace`` only its runs are handed on."""
     found = kopf.OperatorRegistry()
-    runs, steps = constants.WORKFLOW_RUN, constants.STEP_DEFINITION
+    runs, steps, packages = constants.WORKFLOW_RUN, constants.STEP_DEFINITION, constants.PACKAGE
 
     @kopf.on.login(registry=found)
     async def log_in(**_: Any) -> kopf.AiohttpSession:
@@ -47,6 +53,14 @@ def registry(
             definitions.remove(body)
         else:
             definitions.update(body)
+
+    @kopf.on.event(packages.group, packages.version, packages.plural, registry=found)
+    async def package_event(event: Any, **_: Any) -> None:
+        body = dict(event["object"])
+        if event["type"] == DELETED:
+            external.remove(body)
+        else:
+            external.update(body)
 
     return found
 

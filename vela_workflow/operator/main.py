@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import kopf
@@ -24,6 +25,7 @@ from vela_workflow.cue.library import Library
 from vela_workflow.operator import handlers
 from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.events import EventReporter
+from vela_workflow.operator.packages import ExternalPackages
 from vela_workflow.providers import registry as packages
 from vela_workflow.providers.config import templates as config_templates
 from vela_workflow.runs.definitions import Definitions
@@ -74,6 +76,7 @@ class Operator:
         tools = Tools(self.client, self.clusters, self.evaluator, self.packages, self.definitions, self.reporter)
         self.controller = Controller(Driver(tools), self.hub, self.definitions, workers=settings.workers)
         self.ready = asyncio.Event()
+        self.external = ExternalPackages(self.packages, self.evaluator)
         config_templates.use(self.evaluator.value)
 
     def _wake(self, key: tuple[str, str]) -> None:
@@ -88,22 +91,22 @@ class Operator:
             await self._close()
 
     async def _start(self) -> None:
-        await self._load_definitions()
+        await self._load(constants.PACKAGE, self.external.update)
+        await self._load(constants.STEP_DEFINITION, self.definitions.update)
         await self.clusters.start()
         self.reporter.start()
         self.controller.queue.start()
 
-    async def _load_definitions(self) -> None:
-        """Know the definitions before the first run has its turn."""
-        kind = constants.STEP_DEFINITION
+    async def _load(self, kind: constants.Kind, take: Callable[[dict[str, Any]], None]) -> None:
+        """Know packages and definitions before the first run has its turn."""
         for namespace in self._namespaces() or [""]:
             try:
                 found = await self.client.list(kind.api_version, kind.kind, namespace)
             except cluster_errors.UnknownKind:
-                logger.warning("the CRDs are not installed yet; run `vela-workflow install`")
+                logger.warning("%s is not installed yet; run `vela-workflow install`", kind.crd_name)
                 return
             for body in found.get("items") or ():
-                self.definitions.update(body)
+                take(body)
 
     def _namespaces(self) -> list[str]:
         """The namespaces whose objects are looked at; empty means all of them."""
@@ -116,7 +119,11 @@ class Operator:
         watching = asyncio.create_task(
             kopf.operator(
                 registry=handlers.registry(
-                    self.controller, self.definitions, self.source, namespace=self.settings.namespace
+                    self.controller,
+                    self.definitions,
+                    self.external,
+                    self.source,
+                    namespace=self.settings.namespace,
                 ),
                 settings=handlers.settings(request_timeout=self.settings.request_timeout),
                 standalone=True,

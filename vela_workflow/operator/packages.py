@@ -1,0 +1,68 @@
+"""Packages from outside, in step with the ``Package`` objects in the cluster.
+
+A package that is wrong, or would take the place of another, is left out with a log line; templates that import it say
+that there is no such import.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from vela_workflow import errors
+from vela_workflow.cue import scanner
+from vela_workflow.cue.evaluator import Evaluator
+from vela_workflow.cue.library import Library
+from vela_workflow.providers.contract import Package
+from vela_workflow.providers.external import package as external
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+
+
+class ExternalPackages:
+    """Adds packages to the table that steps use and to the library that templates are read with."""
+
+    def __init__(self, table: dict[str, Package], evaluator: Evaluator) -> None:
+        self._own = dict(table)
+        self._table = table
+        self._evaluator = evaluator
+        self._base = evaluator.library
+        self._found: dict[Key, Package] = {}
+
+    def update(self, body: Mapping[str, Any]) -> None:
+        """Take in a ``Package`` object that is there or has changed."""
+        key = _key(body)
+        try:
+            found = external.from_object(body, self._own)
+            Library.build({found.path: found.source})
+        except (errors.Invalid, scanner.ScanError) as error:
+            logger.warning("package %s/%s is left out: %s", *key, error)
+            self.remove(body)
+            return
+        known = self._found.get(key)
+        if known is not None and (known.path, known.source) == (found.path, found.source):
+            self._table[found.path] = self._found[key] = found
+            return
+        self._found[key] = found
+        self._rebuild()
+
+    def remove(self, body: Mapping[str, Any]) -> None:
+        """Forget a package."""
+        if self._found.pop(_key(body), None) is not None:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        self._table.clear()
+        self._table.update(self._own)
+        for key in sorted(self._found):
+            self._table.setdefault(self._found[key].path, self._found[key])
+        sources = {path: package.source for path, package in self._table.items() if path not in self._own}
+        self._evaluator.use(self._base.with_packages(sources))
+
+
+def _key(body: Mapping[str, Any]) -> Key:
+    metadata = body.get("metadata") or {}
+    return str(metadata.get("namespace") or "default"), str(metadata.get("name"))

@@ -1,0 +1,134 @@
+"""From a ``Package`` object to a package with operations.
+
+Differences from the reference, all of them defects there: the status of an answer counts, any JSON is an answer,
+integers stay integers, TLS is verified, a call is never sent twice (``once``), and a package cannot take the place of
+one that this program brings along.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from vela_workflow import errors
+from vela_workflow.cue import scanner
+from vela_workflow.providers import arguments
+from vela_workflow.providers.contract import Call, Effect, Operation, OperationFunction, Outcome, Package
+from vela_workflow.providers.http import exchange
+
+PROTOCOLS: Final = ("http", "https")
+TIMEOUT: Final = "60s"
+
+
+def from_object(body: Mapping[str, Any], taken: Mapping[str, Package]) -> Package:
+    """The package of a ``Package`` object.
+
+    ``taken`` are packages that it must not replace, by path. Raises ``Invalid`` with what is wrong with the object.
+    """
+    name = str((body.get("metadata") or {}).get("name") or "")
+    spec = body.get("spec") or {}
+    path = str(spec.get("path") or "")
+    templates = spec.get("templates")
+    if not path or not isinstance(templates, dict):
+        raise errors.Invalid([errors.Problem("path and templates are required", path="spec")])
+    if path in taken or path.startswith("vela/"):
+        raise errors.Invalid([errors.Problem(f"{path} is a package of this program", path="spec.path")])
+    if name in {package.provider for package in taken.values()}:
+        raise errors.Invalid([errors.Problem(f"{name} is a provider of this program", path="metadata.name")])
+    provider = spec.get("provider")
+    operations: Mapping[str, Operation] = _Service(_poster(name, provider)) if isinstance(provider, dict) else {}
+    return Package(path, name, _joined(path, templates), operations)
+
+
+class _Service(Mapping[str, Operation]):
+    """Every operation of a service: only the service knows which there are."""
+
+    def __init__(self, run: OperationFunction) -> None:
+        self._run = run
+
+    def __getitem__(self, do: str) -> Operation:
+        async def run(call: Call) -> Outcome:
+            return await self._run(dataclasses.replace(call, args={"do": do, "parameters": call.args}))
+
+        return Operation(run, Effect.ONCE)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _poster(name: str, provider: Mapping[str, Any]) -> OperationFunction:
+    protocol = str(provider.get("protocol") or "")
+    endpoint = str(provider.get("endpoint") or "").rstrip("/")
+    if protocol not in PROTOCOLS:
+        problem = errors.Problem(f"{protocol or 'nothing'} is not one of http, https", path="spec.provider.protocol")
+        raise errors.Invalid([problem])
+    if "://" not in endpoint:
+        endpoint = f"{protocol}://{endpoint}"
+    header = {str(key): str(value) for key, value in (provider.get("header") or {}).items()}
+
+    async def post(call: Call) -> Outcome:
+        request = {
+            "method": "POST",
+            "url": f"{endpoint}/{call.args['do']}",
+            "request": {
+                "body": orjson.dumps(call.args["parameters"]).decode(),
+                "header": {"Content-Type": "application/json", **header},
+                "timeout": TIMEOUT,
+            },
+        }
+        outcome = await exchange.do(dataclasses.replace(call, args=request))
+        return dataclasses.replace(outcome, value=_answer(name, str(call.args["do"]), outcome.value or {}))
+
+    return post
+
+
+def _answer(name: str, do: str, response: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON object of an answer; anything but a status of success is an error."""
+    status, body = int(response["statusCode"]), str(response["body"])
+    if not 200 <= status < 300:
+        raise arguments.wrong(f"{name} answered {do} with status {status}: {errors.bounded(body, 200)}")
+    try:
+        value = orjson.loads(body) if body.strip() else {}
+    except orjson.JSONDecodeError:
+        raise arguments.wrong(f"{name} answered {do} with something else than JSON") from None
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def _joined(path: str, templates: Mapping[str, Any]) -> str:
+    """The files of a package as one text: one package clause, all imports, all bodies."""
+    imports: dict[str, None] = {}
+    bodies: list[str] = []
+    clause = ""
+    for name in sorted(templates):
+        text = str(templates[name])
+        try:
+            file = scanner.scan(text)
+        except scanner.ScanError as error:
+            raise errors.Invalid([errors.Problem(error.message, path=f"spec.templates.{name}")]) from None
+        found = _clause(text)
+        if clause and found and found != clause:
+            problem = errors.Problem(f"package {found} beside package {clause}", path=f"spec.templates.{name}")
+            raise errors.Invalid([problem])
+        clause = clause or found
+        for item in file.imports:
+            imports[f"import {item.alias} {json.dumps(item.path)}"] = None
+        for start, end in reversed(file.preamble):
+            text = text[:start] + text[end:]
+        bodies.append(text)
+    identifier = clause or path.rsplit("/", 1)[-1].replace("-", "_")
+    return "\n".join([f"package {identifier}", *imports, *bodies]) + "\n"
+
+
+def _clause(text: str) -> str:
+    for line in text.splitlines():
+        words = line.split()
+        if words and not words[0].startswith("//"):
+            return words[1] if words[0] == "package" and len(words) > 1 else ""
+    return ""
