@@ -36,6 +36,9 @@ ODD_FIELDS = 5
 CONTROLS = frozenset({"fail", "break", "message", "suspend"})
 """Operations that act on the step only; guarded ones fire behind a wait that is not met."""
 
+COMPUTATIONS = frozenset({"string", "patch-k8s-object", "log", "timestamp", "date", "encode", "decode"})
+"""Operations that look at nothing outside."""
+
 PURE_PROVIDERS = frozenset({"builtin", "util", "time", "base64"})
 """Providers whose results do not change by themselves: an error that follows from them stays."""
 
@@ -52,12 +55,17 @@ class Step:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of an attempt, and what would make another look worth while."""
+    """What came of an attempt, and what would make another look worth while.
+
+    ``watched`` says that all of it came from objects in ``interest``: as long as none of them changes, another look
+    would tell the same.
+    """
 
     result: result.Result
     interest: tuple[Interest, ...] = ()
     warnings: tuple[str, ...] = ()
     sensitive: bool = False
+    watched: bool = False
 
 
 class _Next(enum.Enum):
@@ -88,6 +96,7 @@ class Attempt:
         self._interest: list[Interest] = []
         self._warnings: list[str] = []
         self._sensitive = False
+        self._unwatched = False
 
     async def run(self) -> Finding:
         """Make the attempt; every error becomes a result."""
@@ -156,6 +165,8 @@ class Attempt:
         self._sensitive = self._sensitive or outcome.sensitive
         if outcome.after is not None:
             self._after = outcome.after if self._after is None else min(self._after, outcome.after)
+        if outcome.value is not None and not outcome.interest and act.action.do not in COMPUTATIONS:
+            self._unwatched = True
         if outcome.control is not None:
             return self._control(act, outcome.control)
         self._ran_with(act, self._operations.result(act, outcome))
@@ -294,7 +305,8 @@ class Attempt:
         return why.message if why is not None else "it has no value"
 
     def _finding(self, found: result.Result) -> Finding:
-        return Finding(found, tuple(self._interest), tuple(self._warnings), self._sensitive)
+        watched = bool(self._interest) and not self._unwatched
+        return Finding(found, tuple(self._interest), tuple(self._warnings), self._sensitive, watched)
 
 
 def _is_control(site: Site) -> bool:
