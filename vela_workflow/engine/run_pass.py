@@ -232,10 +232,8 @@ class Pass:
         if not timing.due(node.phase, node.memory, now, woken=node.step.path in self._woken):
             return
         self._woken.discard(node.step.path)
-        if node.template_suspended:
-            resumed = [*node.memory.get("resumed", ()), node.memory.pop("suspended", intake.ANY_FIELD)]
-            node.memory["resumed"] = resumed
-            node.memory.pop("until", None)
+        if node.template_suspended and node.memory.pop("until", None) is not None:
+            node.memory["resumed"] = [*node.memory.get("resumed", ()), node.memory.pop("suspended")]
         if node.phase == StepPhase.FAILED and constants.RetryOn.TIMEOUT in node.step.retries_on:
             # Its timeout is for each attempt; the next one starts now.
             node.show(StepPhase.RUNNING, node.reason, node.message)

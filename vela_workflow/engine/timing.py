@@ -90,6 +90,9 @@ def next_time(phase: str, memory: Mapping[str, Any]) -> float | None:
     ``memory`` is that of ``board.Node``. What was never looked at, or was resumed, is due since ever.
     """
     if phase == StepPhase.SUSPENDING:
+        if "suspended" not in memory:
+            # The state is lost, or another controller suspended the step: its template knows whether there is an end.
+            return 0.0
         until = memory.get("until")
         return None if until is None else float(until)
     at = memory.get("at")

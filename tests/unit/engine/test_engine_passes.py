@@ -245,6 +245,8 @@ def test_a_timed_suspend_in_a_group_ends_by_itself() -> None:
     run.go(x=lambda task: result.Succeeded() if task.resumed else result.Suspended(until=until))
     run.wait(1)
     assert run.go().requeue_after == 4
+    run.state = {}  # even when the state is lost
+    assert run.go().requeue_after == 4
     run.wait()
     run.go()
     assert run.phase == "succeeded"
@@ -522,14 +524,13 @@ def test_a_status_of_the_go_controller_is_continued() -> None:
             },
         ],
     }
-    run.go()
-    assert run.phase == "suspending"
-    assert run.log == []
-    run.edit({"suspend": False})
     run.go(s=lambda task: result.Succeeded() if task.resumed else SUSPEND)
+    assert run.phase == "suspending"
+    run.edit({"suspend": False})
+    run.go()
     assert run.phase == "succeeded"
     assert [entry["id"] for entry in run.status["steps"]][:2] == ["aaaaaaaaaa", "ssssssssss"]
-    assert run.log == ["s", "b"]
+    assert run.log == ["s", "s", "b"], "the template is asked once whether there is an end to the suspend"
 
 
 def test_a_thousand_steps_are_planned_and_run_in_reasonable_time() -> None:

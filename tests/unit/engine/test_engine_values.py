@@ -215,4 +215,4 @@ def test_a_clock_that_was_set_back_delays_nothing() -> None:
     later = now.timestamp() + 1e6
     assert timing.due("running", {"at": later, "waiting": later}, now, woken=False)
     assert timing.due("failed", {"at": later, "delay": 5}, now, woken=False)
-    assert not timing.due("suspending", {"at": later, "until": later}, now, woken=True)
+    assert not timing.due("suspending", {"at": later, "until": later, "suspended": "x"}, now, woken=True)
