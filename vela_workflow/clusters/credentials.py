@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import importlib
 import ssl
 import tempfile
@@ -311,5 +310,5 @@ def _without_data(section: JSON) -> JSON:
 def _decoded(section: JSON, name: str, what: str) -> str:
     try:
         return base64.b64decode(section.get(name) or "").decode()
-    except (binascii.Error, UnicodeDecodeError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise errors.Unavailable(f"{what}: {name} is not base64: {error}") from error

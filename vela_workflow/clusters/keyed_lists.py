@@ -49,7 +49,7 @@ POD_SPEC = Shape(
         "initContainers": _CONTAINERS,
         "ephemeralContainers": _CONTAINERS,
         "volumes": _NAMED,
-        "imagePullSecrets": Keyed(("name",), {"name": ""}),
+        "imagePullSecrets": _NAMED,
         "hostAliases": Keyed(("ip",)),
         "topologySpreadConstraints": Keyed(("topologyKey", "whenUnsatisfiable")),
         "resourceClaims": _NAMED,
@@ -59,7 +59,8 @@ POD_SPEC = Shape(
 )
 _POD = Shape(inside={"spec": POD_SPEC})
 _WORKLOAD = Shape(inside={"spec": Shape(inside={"template": _POD})})
-_WEBHOOKS = Shape(keyed={"webhooks": Keyed(("name",), element=Shape(keyed={"matchConditions": _NAMED}))})
+_MATCHED = Shape(keyed={"matchConditions": _NAMED})
+_WEBHOOKS = Shape(keyed={"webhooks": Keyed(("name",), element=_MATCHED)})
 
 BY_KIND: dict[tuple[str, str], Shape] = {
     ("", "Pod"): _POD,
@@ -74,7 +75,11 @@ BY_KIND: dict[tuple[str, str], Shape] = {
     ("batch", "Job"): _WORKLOAD,
     ("batch", "CronJob"): Shape(inside={"spec": Shape(inside={"jobTemplate": _WORKLOAD})}),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): _WEBHOOKS,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): Shape(
+        inside={"spec": Shape(keyed={"matchConditions": _NAMED, "variables": _NAMED})}
+    ),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): _WEBHOOKS,
+    ("storage.k8s.io", "CSINode"): Shape(inside={"spec": Shape(keyed={"drivers": _NAMED})}),
 }
 """The shapes of built-in kinds by API group and kind; other kinds have no keyed list in what users write."""
 

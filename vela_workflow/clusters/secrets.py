@@ -7,7 +7,6 @@ label of its own and a whole kubeconfig under the key ``kubeconfig``. The name o
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -114,7 +113,7 @@ class _Reader:
         """The text under ``key`` without surrounding white space; empty when it is not there."""
         try:
             text = base64.b64decode(self._data.get(key) or "").decode().strip()
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise errors.Unavailable(f"{self._what}: {key} is not text") from error
         if required and not text:
             raise errors.Unavailable(f"{self._what}: {key} is missing")

@@ -111,6 +111,7 @@ class Transport:
         self._idle.set()
         self._opening = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
+        self._outdated: aiohttp.ClientSession | None = None
         self._endpoint = credentials.Endpoint("")
         self._options: Mapping[str, Any] = MappingProxyType({})
         self._opened_at = 0.0
@@ -181,8 +182,9 @@ class Transport:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.limits.connect_timeout):
                 await self._idle.wait()
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._outdated):
+            if session is not None:
+                await session.close()
 
     async def _attempt(self, request: Request) -> bytes:
         async with self._gate:
@@ -206,7 +208,7 @@ class Transport:
                 self._finished(request, status, started)
         if self._circuit is not None:
             self._circuit.succeeded()
-        if status >= 400:
+        if status >= 300:
             raise self._error(request, status, data, response.headers)
         return data
 
@@ -222,7 +224,7 @@ class Transport:
             async with asyncio.timeout(self.limits.timeout):
                 response = await self._send(session, request, timeout=timeout)
                 status = response.status
-                data = b"" if status < 400 else await self._read(response, request)
+                data = b"" if status < 300 else await self._read(response, request)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._failed(error)
             raise _classified(error, self.limits) from error
@@ -230,7 +232,7 @@ class Transport:
             self._finished(request, status, started)
         if self._circuit is not None:
             self._circuit.succeeded()
-        if status >= 400:
+        if status >= 300:
             response.close()
             raise self._error(request, status, data, response.headers)
         return response
@@ -261,14 +263,15 @@ class Transport:
             return self._session
 
     async def _reopen(self) -> bool:
-        """Load the credentials afresh, unless that was done a moment ago; the old connections end with their calls."""
+        """Load the credentials afresh, unless that was done just now; old connections stay for calls in flight."""
         async with self._opening:
             if time.monotonic() - self._opened_at < _REOPEN_SECONDS or self._session is None:
                 return False
-            old, self._session = self._session, None
+            # Others may be in the middle of a call: one generation back stays open, no more.
+            outdated, self._outdated, self._session = self._outdated, self._session, None
+        if outdated is not None:
+            await outdated.close()
         await self._open()
-        loop = asyncio.get_running_loop()
-        loop.call_later(self.limits.timeout, lambda: loop.create_task(old.close()))
         return True
 
     def _new_session(self, endpoint: credentials.Endpoint) -> aiohttp.ClientSession:
@@ -315,6 +318,8 @@ class Transport:
         )
 
     def _error(self, request: Request, status: int, data: bytes, headers: Mapping[str, str]) -> Exception:
+        if status < 400:
+            return self._unavailable(request, f"it redirects ({status}), so it is no API server")
         try:
             body: Any = orjson.loads(data)
         except orjson.JSONDecodeError:

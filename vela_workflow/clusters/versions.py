@@ -6,8 +6,6 @@ to). Where one is not a number, or says that there is no object, nothing is assu
 
 from __future__ import annotations
 
-from vela_workflow.clusters.interest import ABSENT
-
 
 def is_number(version: str) -> bool:
     """Whether ``version`` can be ordered."""
@@ -28,6 +26,3 @@ def oldest(versions: list[str]) -> str:
     if not versions or not all(is_number(version) for version in versions):
         return ""
     return min(versions, key=int)
-
-
-__all__ = ["ABSENT", "is_newer", "is_number", "oldest"]
