@@ -105,6 +105,18 @@ class Pass:
             if not changed and not self._unstick(now):
                 return self._out
 
+    def foreseen(self) -> list[tasks.Foreseen]:
+        """Steps that have not started and whose values are known already: they have neither inputs nor ``if``."""
+        board = self._board
+        if board.hold or board.terminated or board.broken or board.status.get("finished"):
+            return []
+        return [
+            tasks.Foreseen(node.step, dict(node.step.properties), board.context(node))
+            for node in board.nodes
+            if not (node.started or node.finished or node.settled or node.step.is_group or node.held)
+            and not (node.step.inputs or node.step.condition or board.plan.defects.get(node.step.path))
+        ]
+
     def condition(self, task: tasks.EvaluateCondition, answer: bool | errors.WorkflowError, now: datetime) -> None:
         """Tell what an ``if`` came to; an error makes the step ``failed/Rendering`` (decisions 9 and 11)."""
         node = self._taken(task)

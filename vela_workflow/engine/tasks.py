@@ -83,4 +83,16 @@ class CollectOutputs:
     context: JSON
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Foreseen:
+    """A step that will probably start in this pass with exactly these values; nothing is to be answered.
+
+    Whoever carries out steps can evaluate the first pass of its template ahead of time.
+    """
+
+    step: model.StepPlan
+    parameters: JSON
+    context: JSON
+
+
 Task = EvaluateCondition | EvaluateInput | Execute | CollectOutputs

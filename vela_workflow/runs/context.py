@@ -166,12 +166,14 @@ class ContextStore:
         backend = (body.get("status") or {}).get("contextBackend") or {}
         name = str(backend.get("name") or context_name(metadata["name"]))
         context = RunContext(name)
-        if not backend:
+        if not backend and not was_emptied(body.get("status") or {}):
             return context
         namespace = metadata["namespace"]
         try:
             stored = await self._client.get("v1", "ConfigMap", namespace, name)
         except cluster_errors.NotFound:
+            return context
+        if not backend and _owners(stored) != [metadata["uid"]]:
             return context
         context.versions["ConfigMap"] = str(stored["metadata"]["resourceVersion"])
         data = {key: str(value) for key, value in (stored.get("data") or {}).items()}
@@ -238,8 +240,7 @@ class ContextStore:
         except cluster_errors.AlreadyExists:
             kind, namespace = manifest["kind"], body["metadata"]["namespace"]
             found = await self._client.get("v1", kind, namespace, context.name)
-            owners = [owner.get("uid") for owner in found["metadata"].get("ownerReferences") or ()]
-            if owners == [body["metadata"]["uid"]]:
+            if _owners(found) == [body["metadata"]["uid"]]:
                 manifest["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
                 stored = await self._client.replace(manifest)
             else:
@@ -247,6 +248,19 @@ class ContextStore:
                 manifest["metadata"]["name"] = context.name
                 stored = await self._client.create(manifest)
         return str(stored["metadata"]["resourceVersion"])
+
+
+def was_emptied(status: Mapping[str, Any]) -> bool:
+    """Whether a user restarted a run by writing the status of one that has not begun (engine 7.4).
+
+    It names no context then, but there may be one, which tells how often the run was restarted. A run that is really
+    new has no status at all.
+    """
+    return "finished" in status and not status.get("startTime")
+
+
+def _owners(stored: Mapping[str, Any]) -> list[Any]:
+    return [owner.get("uid") for owner in stored["metadata"].get("ownerReferences") or ()]
 
 
 def _other_name(name: str, uid: str) -> str:

@@ -27,7 +27,7 @@ from vela_workflow.engine import plan as plans
 from vela_workflow.engine.summary import Conclusion, Transition
 from vela_workflow.providers.contract import Clusters, Package
 from vela_workflow.runs import patching
-from vela_workflow.runs.context import ContextStore, RunContext
+from vela_workflow.runs.context import ContextStore, RunContext, was_emptied
 from vela_workflow.runs.definitions import Definitions
 from vela_workflow.runs.journal import RunJournal
 from vela_workflow.runs.work import Worker
@@ -117,6 +117,8 @@ class Driver:
         """
         if memory.context is None:
             memory.context = await self._contexts.load(body)
+            # A process that begins with this run does not know yet what its waiting steps wait for.
+            woken |= {run_pass.EVERYTHING}
         reconcile = _Reconcile(
             self._tools, self._contexts, body=body, memory=memory, context=memory.context, woken=woken
         )
@@ -237,7 +239,8 @@ class _Reconcile:
             await self._drop_annotation()
             return
         if found is None:
-            found = restart.recognise(plan, self._status, self._context.engine, written=self._memory.written)
+            written = self._memory.written or was_emptied(self._status)
+            found = restart.recognise(plan, self._status, self._context.engine, written=written)
         if found is not None:
             await self._apply_restart(found)
         if asked:
@@ -297,6 +300,7 @@ class _Reconcile:
         running: dict[asyncio.Task[Any], tasks.Task] = {}
         try:
             self._launch(worker, current, running)
+            worker.foresee(current.foreseen())
             shown = self._tools.clock()
             while running:
                 timeout = _shorter(CHECKPOINT, current.next_look(self._tools.clock()))

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import dataclasses
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,7 +21,7 @@ from vela_workflow.api.constants import Reason
 from vela_workflow.engine import result, run_pass, tasks
 from vela_workflow.runs.context import RunContext
 from vela_workflow.runs.journal import RunJournal
-from vela_workflow.steps import outcome
+from vela_workflow.steps import attempt, outcome
 from vela_workflow.steps.attempt import Attempt, Step
 from vela_workflow.steps.operations import Identity, Operations
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from vela_workflow.runs.driver import Memory, Tools
 
 JSON = dict[str, Any]
+
+FORESEEN = 32
+"""How many steps of a run are evaluated ahead of time."""
 
 SAFETY_NET = 60.0
 """Seconds after which a step whose objects are watched is looked at all the same (design: Waking)."""
@@ -57,6 +60,17 @@ class Worker:
             self._tools.definitions.wait((metadata["namespace"], metadata["name"]), task.step.type)
             return f'step "{task.step.name}": {error}'
         return ""
+
+    def foresee(self, steps: Sequence[tasks.Foreseen]) -> None:
+        """Ask for the first evaluations of steps that will start soon, so that they go into one command."""
+        for step in steps[:FORESEEN]:
+            try:
+                text = self._tools.definitions.template(step.step.type, self._body["metadata"]["namespace"])
+                template = self._tools.evaluator.prepare(text)
+            except errors.WorkflowError:
+                continue  # The step itself says what is wrong.
+            wanted = tuple((output.name, output.value_from) for output in step.step.outputs)
+            attempt.foresee(self._tools.evaluator, Step(template, step.parameters, step.context, wanted))
 
     async def carry_out(self, task: tasks.Task, current: run_pass.Pass) -> Any:
         """The answer to a task, as ``Pass`` wants it told."""

@@ -9,6 +9,7 @@ that must be there was not seen.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import enum
 from collections.abc import Mapping
@@ -66,6 +67,24 @@ class Finding:
     warnings: tuple[str, ...] = ()
     sensitive: bool = False
     watched: bool = False
+
+
+_foreseeing: set[asyncio.Task[Evaluation]] = set()
+
+
+def foresee(evaluator: Evaluator, step: Step) -> None:
+    """Ask for the first evaluation of a step ahead of time; the answer is kept where the attempt will ask for it."""
+    asked, _ = outputs_.plan(step.outputs, step.template)
+    data = Data(step.parameter, step.context)
+    task = asyncio.get_running_loop().create_task(evaluator.evaluate(step.template, data, asked))
+    _foreseeing.add(task)
+    task.add_done_callback(_foreseen)
+
+
+def _foreseen(task: asyncio.Task[Evaluation]) -> None:
+    _foreseeing.discard(task)
+    if not task.cancelled():
+        task.exception()  # The attempt meets the same error and says so.
 
 
 class _Next(enum.Enum):
