@@ -107,7 +107,9 @@ def _print_url(url: str, step: str) -> None:
         with urllib.request.urlopen(url, timeout=URL_SECONDS) as response:  # noqa: S310 - checked above
             for line in response:
                 typer.echo(line, nl=False)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise CommandError(f"cannot read the logs of step {step} at {url}: {error}") from None
 
 

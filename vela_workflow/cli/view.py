@@ -150,7 +150,7 @@ def _step(name: str, entry: JSON, type_: str, spec_subs: Sequence[JSON], unnamed
 
 
 def time(value: Any) -> datetime | None:
-    """A time stamp of the API, or a number of seconds since the epoch; ``None`` when there is none, or none that can be read."""
+    """A time stamp of the API, or seconds since the epoch; ``None`` when there is none, or none that can be read."""
     try:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)

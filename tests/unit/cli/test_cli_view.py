@@ -19,7 +19,7 @@ def run(status: JSON | None = None, steps: list[JSON] | None = None, **metadata:
     }
 
 
-STEPS = [
+STEPS: list[JSON] = [
     {"name": "a", "type": "x"},
     {"type": "suspend"},
     {"name": "g", "type": "step-group", "subSteps": [{"name": "g1", "type": "x"}, {"type": "y"}]},

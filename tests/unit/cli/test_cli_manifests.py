@@ -9,7 +9,7 @@ from vela_workflow.cli.errors import CommandError
 
 JSON = dict[str, Any]
 
-RUN = {
+RUN: JSON = {
     "apiVersion": "core.oam.dev/v1alpha1",
     "kind": "WorkflowRun",
     "metadata": {"name": "r", "namespace": "n"},

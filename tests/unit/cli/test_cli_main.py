@@ -152,6 +152,6 @@ def test_as_a_plugin_of_kubectl(tmp_path: Path) -> None:
     plugin = tmp_path / "kubectl-vela_workflow"
     plugin.write_text("from vela_workflow.cli.main import main\nmain()\n", encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, plugin, "ls", "-h"]
+    command = [sys.executable, str(plugin), "ls", "-h"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Usage: kubectl vela-workflow ls")
