@@ -38,8 +38,6 @@ READY: Final = "vela-workflow is running"
 PATIENCE: Final = 20.0
 """Seconds within which anything that is awaited happens, on a busy machine too."""
 
-ENDED: Final = ("succeeded", "failed", "terminated")
-
 
 class OperatorProcess:
     """A real operator with its own kubeconfig and log; it dies with the process that started it."""
@@ -201,7 +199,7 @@ class Recorder:
 
 
 class Run:
-    """One run; every wait looks at what happened since the last edit by ``patch`` and its like."""
+    """One run. Each wait goes on from where the one before ended, or from the last edit by ``patch`` and its like."""
 
     def __init__(self, api: Api, recorder: Recorder, body: JSON) -> None:
         self._api = api
@@ -255,6 +253,7 @@ class Run:
     def until(self, wanted: Callable[[JSON], Any], what: str = "", timeout: float = PATIENCE) -> JSON:
         """Wait until its object is ``wanted``; returns the status it had then."""
         body = self._recorder.until(self.name, self._since, wanted, timeout, what or "what is wanted")
+        self.touched(body)
         status: JSON = body.get("status") or {}
         return status
 
@@ -273,9 +272,8 @@ class Run:
 
     def ended(self, phase: str, timeout: float = PATIENCE) -> JSON:
         """Wait for its end, which has to be ``phase``; returns the status."""
-        status = self.until_phase(*ENDED, timeout=timeout)
+        status = self.until(lambda body: (body.get("status") or {}).get("finished"), "its end", timeout)
         assert status["status"] == phase, json.dumps(status, indent=1)
-        assert status["finished"] is True
         return status
 
     # What users do.
@@ -289,12 +287,17 @@ class Run:
         """Merge changes into the object."""
         self.touched(self._api.patch(RUN.api_version, RUN.kind, self.name, changes, self.namespace))
 
-    def restart(self, step: str) -> None:
+    def ask_restart(self, step: str) -> None:
         """Ask for a restart by annotation."""
         self.patch({"metadata": {"annotations": {constants.ANNOTATION_RESTART: step}}})
 
+    def restart(self, step: str) -> None:
+        """Ask for a restart by annotation, and wait until it is carried out."""
+        self.ask_restart(step)
+        self.until(lambda body: not (body.get("status") or {}).get("finished"), "a fresh start")
+
     def touched(self, body: JSON) -> None:
-        """Let waits look only at ``body``, the object after an edit, and what comes after it."""
+        """Let waits look only at ``body`` and what comes after it."""
         self._since = int(body["metadata"]["resourceVersion"])
 
 

@@ -396,7 +396,7 @@ ENDS = [
     Row(
         "timeout",
         """
-        - {name: a, type: await, timeout: 1s, properties: {name: never, message: waits for never}}
+        - {name: a, type: await, timeout: 4s, properties: {name: never, message: waits for never}}
         - {name: b, type: echo}
         - {name: c, type: echo, if: status.a.timeout}
         """,
