@@ -19,6 +19,7 @@ import orjson
 from vela_workflow import errors
 from vela_workflow.api.constants import Reason
 from vela_workflow.engine import result, run_pass, tasks
+from vela_workflow.runs import debug
 from vela_workflow.runs.context import RunContext
 from vela_workflow.runs.journal import RunJournal
 from vela_workflow.steps import attempt, outcome
@@ -46,6 +47,7 @@ class Worker:
         self._context = context
         self._memory = memory
         self._journal = journal
+        self._watched: dict[str, tuple[Step, debug.Watched]] = {}
 
     def missing(self, task: tasks.Execute) -> str:
         """Why a step cannot start for want of its definition; empty when it can."""
@@ -134,9 +136,20 @@ class Worker:
             left = max(0.0, (task.deadline - self._tools.clock()).total_seconds())
         try:
             async with asyncio.timeout(left):
-                return await self._attempt(task, current)
+                found = await self._attempt(task, current)
         except TimeoutError:
-            return result.Waiting("")
+            found = result.Waiting("")
+        if task.id in self._watched:
+            await self._show(task, *self._watched.pop(task.id))
+        return found
+
+    async def _show(self, task: tasks.Execute, step: Step, watched: debug.Watched) -> None:
+        """Keep what the step evaluated to, for a run that asks for it."""
+        variables = self._context.variables
+        hidden = watched.sensitive or self._takes_secrets(task)
+        hidden = hidden or (watched.uses_variables and bool(variables.sensitive))
+        writer = debug.DebugWriter(self._tools.client, self._tools.evaluator)
+        await writer.write(self._body, task.id, step, watched.results, sensitive=hidden)
 
     async def _attempt(self, task: tasks.Execute, current: run_pass.Pass) -> result.Result:
         try:
@@ -150,7 +163,10 @@ class Worker:
             context=task.context,
             outputs=tuple((output.name, output.value_from) for output in task.step.outputs),
         )
-        finding = await Attempt(self._tools.evaluator, self._operations(task), step).run()
+        operations = self._operations(task)
+        if isinstance(operations, debug.Watched):
+            self._watched[task.id] = (step, operations)
+        finding = await Attempt(self._tools.evaluator, operations, step).run()
         self._tools.reporter.warnings(self._body, task.step.name, finding.warnings)
         if isinstance(finding.result, result.Waiting | result.Failed):
             self._memory.interests[task.id] = finding.interest
@@ -186,7 +202,8 @@ class Worker:
             attempt=task.attempt,
             run_annotations=metadata.get("annotations") or {},
         )
-        return Operations(
+        kind = debug.Watched if debug.is_wanted(self._body) else Operations
+        return kind(
             self._tools.packages,
             identity,
             clusters=self._tools.clusters,
