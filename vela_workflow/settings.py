@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Literal
 
 import pydantic
 
@@ -51,6 +52,38 @@ class Settings(pydantic.BaseModel):
         default=0, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 means none."
     )
     metrics_address: str = pydantic.Field(default="127.0.0.1", description="Address that the metrics port listens on.")
+    admission_port: int = pydantic.Field(
+        default=0, ge=0, le=65535, description="Port of the admission webhooks; 0 means none."
+    )
+    admission_address: str = pydantic.Field(
+        default="", description="Address that the admission port listens on; empty means all of them."
+    )
+    admission_service: str = pydantic.Field(
+        default="vela-workflow",
+        description="Service in the system namespace that leads to the admission port; its names are certified.",
+    )
+    admission_secret: str = pydantic.Field(
+        default="vela-workflow-admission",
+        description="Secret in the system namespace where replicas share the certificate of the webhooks.",
+    )
+    admission_configuration: str = pydantic.Field(
+        default="vela-workflow",
+        description="Name of the webhook configurations whose caBundle the operator keeps right; empty means none.",
+    )
+    admission_unknown_types: Literal["deny", "warn"] = pydantic.Field(
+        default="deny", description="What becomes of a new run with step types that do not exist: deny or warn."
+    )
+    admission_timeout: float = pydantic.Field(
+        default=5.0, gt=0, lt=10, description="Seconds after which an object is let through without a full review."
+    )
+    recycle_label: str = pydantic.Field(
+        default="pipeline.oam.dev/name",
+        description="Label that groups runs, whose ended ones are deleted at last; empty means that none are.",
+    )
+    recycle_keep: int = pydantic.Field(default=1, ge=1, description="How many ended runs of a group are kept.")
+    recycle_after: float = pydantic.Field(
+        default=720 * 3600.0, ge=0, description="Seconds after their end when the other runs of a group are deleted."
+    )
 
 
 def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> Settings:

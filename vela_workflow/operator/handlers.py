@@ -15,6 +15,7 @@ from vela_workflow.clusters.credentials import Source
 from vela_workflow.operator import login
 from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.packages import ExternalPackages
+from vela_workflow.operator.retention import Retention
 from vela_workflow.runs.definitions import Definitions
 
 DELETED = "DELETED"
@@ -24,6 +25,7 @@ def registry(
     controller: Controller,
     definitions: Definitions,
     external: ExternalPackages,
+    retention: Retention,
     source: Source,
     *,
     namespace: str = "",
@@ -43,8 +45,10 @@ def registry(
             return
         if event["type"] == DELETED:
             controller.gone(body)
+            retention.gone(body)
         else:
             controller.seen(body)
+            retention.seen(body)
 
     @kopf.on.event(steps.group, steps.version, steps.plural, registry=found)
     async def definition_event(event: Any, **_: Any) -> None:

@@ -23,9 +23,11 @@ from vela_workflow.cue.command import CueCommand, Limits
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
 from vela_workflow.operator import handlers
+from vela_workflow.operator.admission import Admission
 from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.events import EventReporter
 from vela_workflow.operator.packages import ExternalPackages
+from vela_workflow.operator.retention import Retention, Rules
 from vela_workflow.providers import registry as packages
 from vela_workflow.providers.config import templates as config_templates
 from vela_workflow.runs.definitions import Definitions
@@ -77,6 +79,9 @@ class Operator:
         self.controller = Controller(Driver(tools), self.hub, self.definitions, workers=settings.workers)
         self.ready = asyncio.Event()
         self.external = ExternalPackages(self.packages, self.evaluator)
+        self.admission = Admission(settings, self.client, self.evaluator, self.definitions)
+        rules = Rules(settings.recycle_label, settings.recycle_keep, settings.recycle_after)
+        self.retention = Retention(self.client, rules)
         config_templates.use(self.evaluator.value)
 
     def _wake(self, key: tuple[str, str]) -> None:
@@ -94,7 +99,9 @@ class Operator:
         await self._load(constants.PACKAGE, self.external.update)
         await self._load(constants.STEP_DEFINITION, self.definitions.update)
         await self.clusters.start()
+        await self.admission.start()
         self.reporter.start()
+        self.retention.start()
         self.controller.queue.start()
 
     async def _load(self, kind: constants.Kind, take: Callable[[dict[str, Any]], None]) -> None:
@@ -116,16 +123,20 @@ class Operator:
     async def _kopf(self, stop: asyncio.Event) -> None:
         stopping, ready = asyncio.Event(), asyncio.Event()
         namespaces = self._namespaces()
+        registry = handlers.registry(
+            self.controller,
+            self.definitions,
+            self.external,
+            self.retention,
+            self.source,
+            namespace=self.settings.namespace,
+        )
+        settings = handlers.settings(request_timeout=self.settings.request_timeout)
+        self.admission.serve(registry, settings)
         watching = asyncio.create_task(
             kopf.operator(
-                registry=handlers.registry(
-                    self.controller,
-                    self.definitions,
-                    self.external,
-                    self.source,
-                    namespace=self.settings.namespace,
-                ),
-                settings=handlers.settings(request_timeout=self.settings.request_timeout),
+                registry=registry,
+                settings=settings,
                 standalone=True,
                 clusterwide=not namespaces,
                 namespaces=namespaces,
@@ -149,6 +160,8 @@ class Operator:
         logger.info("vela-workflow is running, %d definitions", len(self.definitions))
 
     async def _close(self) -> None:
+        await self.retention.close()
+        await self.admission.close()
         await self.reporter.close()
         await self.hub.close()
         await self.clusters.close()
