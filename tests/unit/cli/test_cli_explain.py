@@ -64,7 +64,9 @@ def test_a_retried_step_tells_how_often_and_when_again() -> None:
 def test_a_timed_suspend_tells_its_end_and_how_to_end_it_now() -> None:
     step = {**WAIT, "phase": "suspending", "reason": "Suspend"}
     until = datetime(2026, 1, 1, 12, 10, tzinfo=UTC)
-    (found,) = reasons(run(step, suspend=True), {"engine": {"steps": {"s1": {"until": until.timestamp()}}}})
+    (found,) = reasons(
+        run(step, suspend=True), {"engine": {"steps": {"s1": {"suspended": "suspend", "until": until.timestamp()}}}}
+    )
     assert view.time(found.next_look) == until
     assert found.hint == "vela-workflow resume r --step wait"
     (kept,) = reasons(run(step, suspend=True), {}, {"s1": "2026-01-01T12:10:00Z"})
