@@ -53,6 +53,7 @@ COMPILE = (
 
 _PLACE = re.compile(r"^\s+(?:\./)?(?P<file>[^\s:]+):(?P<line>\d+):(?P<column>\d+)$")
 _UNUSED = re.compile(r"imported and not used: \"(?P<path>[^\"]+)\"")
+_SUMMARY = re.compile(r"\d+ errors in empty disjunction")
 _DATA_COUNT = re.compile(r" \(and \d+ more errors?\)")
 
 
@@ -99,7 +100,7 @@ def parse(stderr: str) -> list[Report]:
             head, places = line.strip(), []
     if head:
         reports.append(_report(head, places))
-    return reports
+    return [report for report in reports if not _SUMMARY.fullmatch(report.message)] or reports
 
 
 def _report(head: str, places: list[tuple[str, int, int]]) -> Report:

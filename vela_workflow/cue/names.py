@@ -111,9 +111,9 @@ class Names:
                 self._expr(label, scope)
         self._holders.append(facts)
         inner = scope
-        if decl.value.alias:
-            inner = Scope(scope)
-            inner.names[decl.value.alias] = [decl]
+        aliases = [decl.value.alias, decl.label_alias if isinstance(decl, Field) else ""]
+        if any(aliases):
+            inner = Scope(scope, names={alias: [decl] for alias in aliases if alias})
         self._homes[id(decl)] = inner
         self._expr(decl.value, inner)
         self._holders.pop()

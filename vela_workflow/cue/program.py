@@ -172,13 +172,19 @@ class Builder:
         return edit
 
     def _guards(self, struct: Struct, edit: Rewrite) -> None:
-        """Make the guards of comprehensions in struct position total: an undecided one contributes nothing."""
+        """Make the guards of comprehensions in struct position total: an undecided one contributes nothing.
+
+        The choice stands inside a list. As a clause of its own, ``if (C) != _|_ if C``, it makes CUE see cycles that
+        are none where a later guard asks about a struct that earlier guards fill.
+        """
         for decl in struct.decls:
             if isinstance(decl, Comprehension):
                 for clause in decl.clauses:
                     if clause.kind != "let":
-                        condition = self.template.text[clause.expr.start : clause.expr.end]
-                        edit.insert(clause.start, f"if ({condition}) != _|_ ", size=0)
+                        text = self.template.text[clause.expr.start : clause.expr.end]
+                        otherwise = "false" if clause.kind == "if" else "[]"
+                        before = f"[if ({text}) != _|_ {{"
+                        edit.wrap(clause.expr.start, clause.expr.end, before, f"}}, {otherwise}][0]", rank=-1)
                     self._guards_in(clause.expr, edit)
                 self._guards(decl.body, edit)
             else:

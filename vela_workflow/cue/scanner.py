@@ -108,6 +108,7 @@ class Field:
     pattern: bool = False
     optional_at: int = -1
     alias: str = ""
+    label_alias: str = ""
     attributes: list[str] = dataclasses.field(default_factory=list)
     label_exprs: list[Expr] = dataclasses.field(default_factory=list)
     chained: bool = False
@@ -385,7 +386,9 @@ class _Scanner:
             if after is None or not (after.is_op(":") or after.is_op("?") or after.is_op("!")):
                 return None
             self.at += 1
-            if self.op("=", 1):
+            inner = self.peek()
+            if inner is not None and self.op("=", 1):
+                field.label_alias = inner.text
                 self.at += 2
             field.label_exprs = [self.expr()]
             field.pattern = token.text == "["

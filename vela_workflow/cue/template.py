@@ -82,8 +82,9 @@ def prepare(text: str, packages: Library) -> Template:
     ours = {found.name if found.alias else packages.packages[found.path].identifier: packages.packages[found.path]
             for found in file.imports if found.path in packages.packages}  # fmt: skip
     survey = sites.find(file, ours)
-    if survey.problems:
-        raise invalid(text, survey.problems)
+    problems = [*survey.problems, *_unknown_references(file, survey, set(ours))]
+    if problems:
+        raise invalid(text, problems)
     key = hashlib.sha256(f"{packages.digest}\0{text}".encode()).hexdigest()
     return Template(
         text=text,
@@ -149,6 +150,18 @@ def free_refs(file: scanner.File) -> list[tuple[scanner.Ref, Scope]]:
     """The references of a scanned text that it does not declare itself."""
     names = Names(file.body)
     return [(ref, scope) for ref, scope in names.refs if not names.lookup(ref.name, scope)]
+
+
+def _unknown_references(file: scanner.File, survey: Survey, packages: set[str]) -> Iterator[tuple[str, int]]:
+    """Names that nothing declares: a mistake whatever the data, so it is told before anything is evaluated."""
+    known = packages | BUILTINS | {found.name for found in file.imports} | {compat.LISTS, "parameter", "context"}
+    told: set[str] = set()
+    for ref, scope in survey.names.refs:
+        if ref.name in known or ref.name in told or ref.name.startswith("__"):
+            continue
+        if not survey.names.lookup(ref.name, scope):
+            told.add(ref.name)
+            yield f'reference "{ref.name}" not found', ref.start
 
 
 def _parameter_spans(file: scanner.File, survey: Survey) -> tuple[tuple[int, int], ...] | None:

@@ -315,8 +315,18 @@ class Attempt:
         """An error in a field that nothing uses fails nothing; it is told (decisions 9)."""
         for name in evaluation.odd[:ODD_FIELDS]:
             why = await self._evaluator.explain(self._template, self._data(), (name,))
-            if why is not None and why.because is Because.FINAL:
-                self._warnings.append(f"{name}: {why.message}")
+            if why is None or why.because is not Because.FINAL:
+                continue
+            if "cycl" in why.message and self._hides(name, evaluation):
+                # Whether CUE sees a cycle or there is one: what stands behind it was not seen, so this is no success.
+                raise errors.Terminal(f"{name}: {why.message}", reason=Reason.RENDERING)
+            self._warnings.append(f"{name}: {why.message}")
+
+    def _hides(self, name: str, evaluation: Evaluation) -> bool:
+        """Whether an error in a top-level field could keep an operation from being seen."""
+        names = self._template.survey.names
+        fields = {id(node) for node in names.lookup(name, names.root)}
+        return any(site.reach & fields for site in self._open_sites(evaluation))
 
     async def _why_missing(self, name: str) -> str:
         output = next(output for output in self._asked if output.name == name)
