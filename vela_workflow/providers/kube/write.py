@@ -16,7 +16,7 @@ from typing import Any, Final
 from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.clusters import errors as cluster_errors
-from vela_workflow.clusters import objects
+from vela_workflow.clusters import objects, undeclared
 from vela_workflow.clusters.interest import Interest
 from vela_workflow.providers import arguments, merge
 from vela_workflow.providers.contract import Call, Outcome
@@ -154,8 +154,23 @@ async def _apply(call: Call, manifest: JSON, *, where: str) -> _Applied:
         except cluster_errors.NotFound:
             pass  # It is gone: it is made again (decisions 24).
     prepared = objects.clean(_dressed(call, kind, manifest))
-    live = await kind.client.apply(prepared.body)
-    return _Applied(live, kind.interest(live), kind.is_secret, prepared.warnings)
+    live, dropped = await _server_side(kind, prepared.body)
+    return _Applied(live, kind.interest(live), kind.is_secret, (*prepared.warnings, *dropped))
+
+
+async def _server_side(kind: target.Kind, body: JSON) -> tuple[JSON, tuple[str, ...]]:
+    """Apply an object without the fields that the server does not know; the live object, and a warning for each."""
+    warnings: list[str] = []
+    while True:
+        try:
+            return await kind.client.apply(body), tuple(warnings)
+        except cluster_errors.Unprocessable as error:
+            field = undeclared.field_of(str(error))
+            left = undeclared.without(body, field) if field else None
+            if left is None or len(warnings) >= undeclared.LIMIT:
+                raise
+        body = left
+        warnings.append(f"{field.lstrip('.')} is no field of {kind.kind}; it was left out")
 
 
 def _dressed(call: Call, kind: target.Kind, manifest: Mapping[str, Any]) -> JSON:
