@@ -28,6 +28,7 @@ def test_the_field_of_a_refusal(message: str, path: str) -> None:
     [
         ("a plain field", ".spec.foo", True),
         ("in a keyed list", '.spec.containers[name="x"].ports[containerPort=80,protocol="TCP"].q', True),
+        ("a key that the server fills in", '.spec.containers[name="x",other="1"].ports', True),
         ("by index", ".spec.containers[0].ports", True),
         ("not there", ".spec.bar", False),
         ("no such element", '.spec.containers[name="y"].ports', False),

@@ -20,7 +20,7 @@ _PART = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<key>[^\]]*)\]")
 
 
 def field_of(message: str) -> str:
-    """The path of the field that a refusal is about, such as ``.spec.containers[name="x"].foo``; empty if it is none."""
+    """The path of the field that a refusal is about, such as ``.spec.containers[name="x"].foo``; empty: none."""
     match = _REFUSAL.search(message)
     return match["path"] if match else ""
 
@@ -47,8 +47,10 @@ def _step(tree: Any, part: re.Match[str]) -> Any:
     key = part["key"]
     if key.isdigit():
         return tree[int(key)] if int(key) < len(tree) else None
-    wanted = dict(item.partition("=")[::2] for item in key.split(","))
-    for element in tree:
-        if isinstance(element, dict) and all(str(element.get(k)) == v.strip('"') for k, v in wanted.items()):
-            return element
-    return None
+    wanted = {name: value.strip('"') for name, _, value in (item.partition("=") for item in key.split(","))}
+    return next((element for element in tree if isinstance(element, dict) and _has(element, wanted)), None)
+
+
+def _has(element: JSON, wanted: dict[str, str]) -> bool:
+    """Whether an element has these keys; the server tells also keys that it fills in by default."""
+    return all(name not in element or str(element[name]) == value for name, value in wanted.items())
