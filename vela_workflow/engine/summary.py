@@ -96,6 +96,11 @@ def requeue_after(board: boards.Board, now: datetime, *, blocked: bool) -> float
         planned = timing.next_time(node.phase, node.memory)
         if planned is not None:
             times.append(planned)
+        if planned is not None and _is_quiet_wait(node):
+            # The Event about a long wait does not have to wait for the next look where that is far away.
+            telling = node.memory["waiting"] + constants.WAITING_EVENT_AFTER
+            if now.timestamp() < telling < planned - constants.WAITING_EVENT_AFTER:
+                times.append(telling)
     if blocked:
         times.append(now.timestamp() + constants.BACKOFF_MAX_WAITING)
     return max(0.0, min(times) - now.timestamp()) if times else None
@@ -232,10 +237,13 @@ def _long_waiting(board: boards.Board, now: datetime) -> list[boards.Node]:
     return [
         node
         for node in board.nodes
-        if node.reason == Reason.WAIT
-        and not node.memory.get("told")
-        and now.timestamp() - node.memory.get("waiting", now.timestamp()) >= constants.WAITING_EVENT_AFTER
+        if _is_quiet_wait(node) and now.timestamp() - node.memory["waiting"] >= constants.WAITING_EVENT_AFTER
     ]
+
+
+def _is_quiet_wait(node: boards.Node) -> bool:
+    """Whether a step waits and no Event has told so yet."""
+    return node.reason == Reason.WAIT and "waiting" in node.memory and not node.memory.get("told")
 
 
 def _transitions(board: boards.Board, status: JSON, blocked: str, waiting: list[boards.Node]) -> Iterator[Transition]:
