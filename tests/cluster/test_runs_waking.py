@@ -24,9 +24,9 @@ parameter: name: string
 """
 
 DEPLOYMENT = """
-- name: deploy
+- name: %(name)s
   type: apply-deployment
-  properties: {name: %(name)s, image: nginx}
+  properties: {image: nginx}
 - {name: after, type: echo}
 """
 
@@ -63,11 +63,11 @@ def test_many_runs_wake_together(runs: fixture.Runs) -> None:
 def test_a_deployment_is_awaited_by_its_own_progress(runs: fixture.Runs) -> None:
     name = fixture.unique("web")
     run = runs.start(DEPLOYMENT % {"name": name})
-    assert fixture.brief(run.ended("succeeded")) == {"deploy": "succeeded", "after": "succeeded"}
+    assert fixture.brief(run.ended("succeeded")) == {name: "succeeded", "after": "succeeded"}
     found = runs.get("Deployment", name, api_version="apps/v1")
     assert found is not None
     assert found["status"]["readyReplicas"] == 1
-    retried = [fixture.step(body.get("status") or {}, "deploy").get("reason") for body in run.versions]
+    retried = [fixture.step(body.get("status") or {}, name).get("reason") for body in run.versions]
     assert "Execute" not in retried  # a field that does not exist yet is no failure
 
 
