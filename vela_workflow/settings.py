@@ -6,7 +6,9 @@ Every field is documented here and nowhere else; flags of ``vela-workflow operat
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -15,6 +17,12 @@ import pydantic
 from vela_workflow import errors
 
 PREFIX = "VELA_WORKFLOW_"
+
+OTHERS = frozenset({"CACHE", "TEST_KUBECONFIG"})
+"""What else is called so: variables of the tools and tests of this repository."""
+
+_SERVICE_LINK = re.compile(r"(?:.*_)?(?:SERVICE_(?:HOST|PORT)(?:_.*)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_.*)?)?)")
+"""What Kubernetes puts into the environment of Pods beside a Service whose name begins like ours."""
 
 
 class Settings(pydantic.BaseModel):
@@ -27,7 +35,8 @@ class Settings(pydantic.BaseModel):
     )
     context: str = pydantic.Field(default="", description="Context of the kubeconfig; empty means its current one.")
     namespace: str = pydantic.Field(
-        default="", description="The only namespace whose runs are carried out; empty means all namespaces."
+        default="",
+        description="The only namespaces whose runs are carried out, separated by commas; empty means all of them.",
     )
     system_namespace: str = pydantic.Field(
         default="vela-system",
@@ -45,8 +54,45 @@ class Settings(pydantic.BaseModel):
     request_timeout: float = pydantic.Field(
         default=30.0, gt=0, description="Seconds that one call of an API server may take."
     )
-    log_level: str = pydantic.Field(
+    leader_election: bool = pydantic.Field(
+        default=False,
+        description="Whether replicas elect one that carries runs out; needed as soon as there is more than one.",
+    )
+    lease_name: str = pydantic.Field(
+        default="vela-workflow", min_length=1, description="Name of the election and of its Lease."
+    )
+    lease_namespace: str = pydantic.Field(
+        default="", description="Namespace of the Leases; empty means the system namespace."
+    )
+    lease_duration: float = pydantic.Field(
+        default=15.0, ge=2, description="Seconds after which others take over from a leader that does not renew."
+    )
+    lease_trusted: float = pydantic.Field(
+        default=10.0,
+        gt=0,
+        description="Seconds after a renewal when a leader that cannot renew stops; less than lease_duration.",
+    )
+    lease_retry: float = pydantic.Field(default=2.0, gt=0, description="Seconds between renewals of a Lease.")
+    identity: str = pydantic.Field(
+        default="", description="Name of this replica in the election; empty means one made from the host name."
+    )
+    shards: int = pydantic.Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Among how many shards runs are shared out; with more than one, that many replicas are active.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = pydantic.Field(
         default="INFO", description="Least level of log lines: DEBUG, INFO, WARNING, ERROR."
+    )
+    log_format: Literal["text", "json"] = pydantic.Field(
+        default="text", description="Form of log lines: text for people, json for machines."
+    )
+    trace_endpoint: str = pydantic.Field(
+        default="",
+        pattern=r"^(https?://.+)?$",
+        description="Address of an OpenTelemetry collector (OTLP over HTTP), such as http://collector:4318; "
+        "empty means no traces.",
     )
     metrics_port: int = pydantic.Field(
         default=0, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 means none."
@@ -85,21 +131,57 @@ class Settings(pydantic.BaseModel):
         default=720 * 3600.0, ge=0, description="Seconds after their end when the other runs of a group are deleted."
     )
 
+    @pydantic.field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @pydantic.model_validator(mode="after")
+    def _fit(self) -> Settings:
+        if not self.lease_retry < self.lease_trusted < self.lease_duration:
+            raise ValueError("lease_retry must be less than lease_trusted, and that less than lease_duration")
+        if self.shards > 1 and not self.leader_election:
+            raise ValueError("shards are shared out by an election; set leader_election as well")
+        return self
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces whose runs are carried out; none means all of them."""
+        return tuple(dict.fromkeys(name.strip() for name in self.namespace.split(",") if name.strip()))
+
+
+def environment_name(field: str) -> str:
+    """The environment variable of a setting."""
+    return f"{PREFIX}{field.upper()}"
+
+
+def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, object], list[errors.Problem]]:
+    """The settings in the environment, and what looks like one and is none."""
+    values: dict[str, object] = {}
+    problems: list[errors.Problem] = []
+    for key, value in sorted(environment.items()):
+        name = key.removeprefix(PREFIX)
+        if name == key or name in OTHERS:
+            continue
+        if name.lower() in Settings.model_fields and name == name.upper():
+            values[name.lower()] = value
+        elif not _SERVICE_LINK.fullmatch(name):
+            near = difflib.get_close_matches(name.lower(), Settings.model_fields, n=1)
+            hint = f"; is {environment_name(near[0])} meant?" if near else ""
+            problems.append(errors.Problem(f"there is no such setting{hint}", path=key))
+    return values, problems
+
 
 def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings from flags (which win) and environment; raises ``Invalid`` with every wrong one."""
-    environment = os.environ if environment is None else environment
-    values: dict[str, object] = {
-        key.removeprefix(PREFIX).lower(): value
-        for key, value in environment.items()
-        if key.startswith(PREFIX) and key.removeprefix(PREFIX).lower() in Settings.model_fields
-    }
+    values, problems = _from_environment(os.environ if environment is None else environment)
     values.update({key: value for key, value in (flags or {}).items() if value is not None})
     try:
-        return Settings.model_validate(values)
+        found = Settings.model_validate(values)
     except pydantic.ValidationError as error:
-        problems = [
-            errors.Problem(str(found["msg"]), path=".".join(str(part) for part in found["loc"]))
-            for found in error.errors()
+        problems += [
+            errors.Problem(str(one["msg"]), path=".".join(str(part) for part in one["loc"])) for one in error.errors()
         ]
-        raise errors.Invalid(problems, summary="wrong settings") from None
+    if problems:
+        raise errors.Invalid(problems, summary="wrong settings")
+    return found

@@ -74,7 +74,7 @@ class Admission:
         self, settings: Settings, client: ClusterClient, evaluator: Evaluator, definitions: Definitions
     ) -> None:
         self._settings = settings
-        policy = Policy(settings.admission_unknown_types, settings.namespace, settings.admission_timeout)
+        policy = Policy(settings.admission_unknown_types, settings.namespaces, settings.admission_timeout)
         self._reviewer = Reviewer(client, evaluator, definitions, policy)
         self._keeper = certificates.Keeper(client, place(settings)) if settings.admission_port else None
 
@@ -86,6 +86,7 @@ class Admission:
     def serve(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Let the kopf operator with this registry and these settings answer reviews; call after ``start``."""
         if self._keeper is not None:
+            _quiet()
             register(registry, self._reviewer)
             settings.admission.server = server(self._settings, self._keeper)
 
@@ -93,6 +94,16 @@ class Admission:
         """Forget the certificate of this process."""
         if self._keeper is not None:
             await self._keeper.close()
+
+
+def _quiet() -> None:
+    """Keep every request, and every refusal, out of the log: they concern those who asked, who are told."""
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").addFilter(_is_no_refusal)
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Webhook ")
 
 
 def place(settings: Settings) -> certificates.Place:

@@ -40,12 +40,12 @@ NO_ANSWER = "the cluster did not answer in time"
 class Policy:
     """What the settings say.
 
-    ``unknown_types`` decides about types (and Workflows) that do not exist; ``namespace`` is the only one that is
-    judged, unless empty; ``timeout`` bounds a review, in seconds.
+    ``unknown_types`` decides about types (and Workflows) that do not exist; ``namespaces`` are the only ones that are
+    judged, unless there are none; ``timeout`` bounds a review, in seconds.
     """
 
     unknown_types: Literal["deny", "warn"] = "deny"
-    namespace: str = ""
+    namespaces: tuple[str, ...] = ()
     timeout: float = 5.0
 
 
@@ -112,8 +112,8 @@ class Reviewer:
         return rules.completion(new)
 
     def _concerns(self, body: Mapping[str, Any]) -> bool:
-        wanted = self._policy.namespace
-        places = (wanted, self._definitions.system_namespace)
+        wanted = self._policy.namespaces
+        places = (*wanted, self._definitions.system_namespace)
         return not wanted or (body.get("metadata") or {}).get("namespace") in places
 
     # Definitions.

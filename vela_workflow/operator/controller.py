@@ -5,26 +5,34 @@ why to look again. Of a run that waits only a few texts are kept: its object, en
 
 The newest object is kept whether it was seen or written: an event that is older than our own last write is dropped, so
 a stale view is never acted on (design 3).
+
+Runs of shards that another replica leads are kept too, without a turn. Whoever begins to lead reads all runs anew,
+since its watch may be behind what the last leader wrote, and drops events that are older than that (``_horizon``).
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from vela_workflow import __version__
+from vela_workflow import __version__, errors
 from vela_workflow.api import constants
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters import versions
+from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.clusters.watch import WatchHub
+from vela_workflow.operator import fence, sharding
 from vela_workflow.operator.queue import WorkQueue
+from vela_workflow.operator.telemetry import Telemetry
 from vela_workflow.runs.definitions import Definitions
-from vela_workflow.runs.driver import Driver, Memory, RunReplacedError
+from vela_workflow.runs.driver import Decision, Driver, Memory, RunReplacedError
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +41,8 @@ Key = tuple[str, str]
 EVERY_STEP = "*"
 REMEMBERED = 20_000
 """How many ended runs are remembered by their last version."""
+LIST_RETRY = 1.0
+"""Seconds between attempts to read all runs."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -46,6 +56,9 @@ class _Record:
     uid: str
     version: str
     body: bytes
+    shard: int = 0
+    turn: asyncio.Task[Decision] | None = None
+    woken_at: float = 0.0
     seen: tuple[str, bytes] | None = None
     busy: bool = False
     stale: bool = False
@@ -55,14 +68,27 @@ class _Record:
 
 
 class Controller:
-    """Keeps the runs and gives them their turns."""
+    """Keeps the runs and gives them their turns; those of the shards only that it was told to ``lead``."""
 
-    def __init__(self, driver: Driver, hub: WatchHub, definitions: Definitions, *, workers: int) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        hub: WatchHub,
+        definitions: Definitions,
+        telemetry: Telemetry,
+        *,
+        workers: int,
+        shards: int = 1,
+    ) -> None:
         self._driver = driver
         self._hub = hub
+        self._telemetry = telemetry
+        self._shards = shards
+        self._leading: set[int] = set()
+        self._horizon: dict[str, str] = {}
         self._records: dict[Key, _Record] = {}
         self._ended: OrderedDict[str, str] = OrderedDict()
-        self.queue: WorkQueue[Key] = WorkQueue(self._turn, workers=workers)
+        self.queue: WorkQueue[Key] = WorkQueue(self._turn, workers=workers, observer=telemetry)
         definitions.listen(self._definition_changed)
 
     def __len__(self) -> int:
@@ -79,20 +105,36 @@ class Controller:
         if record is not None and record.uid != metadata["uid"]:
             self._drop(key)
             record = None
-        version = str(metadata["resourceVersion"])
-        known = record.version if record is not None else self._ended.get(str(metadata["uid"]), "")
-        if not versions.is_newer(version, known):
+        version, shard = str(metadata["resourceVersion"]), sharding.shard_of(metadata, self._shards)
+        self._telemetry.seen(key, shard, body)
+        if not versions.is_newer(version, self._known_version(key, record, str(metadata["uid"]))):
             return
-        if (record is None and not _wants_a_turn(body)) or not _is_for_us(body):
+        if not _is_for_us(body):
+            return
+        if not _wants_a_turn(body) and (record is None or shard not in self._leading):
+            if record is not None:
+                record.version = version
+                self._end(key, record)
             return
         if record is None:
-            self._records[key] = _Record(str(metadata["uid"]), version, _encoded(body))
+            record = self._records[key] = _Record(str(metadata["uid"]), version, _encoded(body), shard)
         elif record.busy:
             record.seen = (version, _encoded(body))
-            return
         else:
             record.version, record.body = version, _encoded(body)
-        self.queue.add(key)
+        if record.shard != shard:
+            self._moved(record, shard)
+        if shard in self._leading and not record.busy:
+            self.queue.add(key)
+
+    def _known_version(self, key: Key, record: _Record | None, uid: str) -> str:
+        """The latest version that is known of a run; what is not newer is no news."""
+        if record is not None:
+            return record.version
+        # A run that is not kept, although it was there when all were read, had ended by then.
+        horizon = self._horizon.get(key[0]) or self._horizon.get("", "")
+        ended = self._ended.get(uid, "")
+        return ended if ended and versions.is_newer(ended, horizon) else horizon
 
     def gone(self, body: Mapping[str, Any]) -> None:
         """Forget a run that was deleted."""
@@ -100,6 +142,7 @@ class Controller:
         key = (str(metadata["namespace"]), str(metadata["name"]))
         record = self._records.get(key)
         self._ended.pop(str(metadata["uid"]), None)
+        self._telemetry.gone(key)
         if record is not None and record.uid == metadata["uid"]:
             self._drop(key)
 
@@ -108,45 +151,108 @@ class Controller:
         run, step_id = hub_key
         namespace, _, name = run.partition("/")
         record = self._records.get((namespace, name))
-        if record is not None:
+        if record is not None and record.shard in self._leading:
             record.woken.add(step_id)
+            record.woken_at = record.woken_at or time.monotonic()
             self.queue.add((namespace, name))
 
     def _definition_changed(self, key: Key) -> None:
         record = self._records.get(key)
-        if record is not None:
+        if record is not None and record.shard in self._leading:
             record.woken.add(EVERY_STEP)
             self.queue.add(key)
+
+    # Leadership.
+
+    async def lead(self, shard: int, client: ClusterClient | None = None, namespaces: Sequence[str] = ("",)) -> None:
+        """Give the runs of a shard their turns from now on.
+
+        With a ``client`` all runs are read first: another process may have worked on them until a moment ago.
+        """
+        if client is not None:
+            for namespace in namespaces:
+                self._read_anew(namespace, await _patiently(client, namespace))
+        self._leading.add(shard)
+        for key, record in self._records.items():
+            if record.shard == shard:
+                record.memory, record.woken_at = Memory(), 0.0
+                self.queue.add(key)
+
+    def _read_anew(self, namespace: str, found: JSON) -> None:
+        """Take in a list of all runs; what is older than it and not in it is gone."""
+        horizon = self._horizon[namespace] = str((found.get("metadata") or {}).get("resourceVersion") or "")
+        there = set()
+        for body in found.get("items") or ():
+            there.add(str(body["metadata"]["uid"]))
+            self.seen(body)
+        for key, record in list(self._records.items()):
+            listed = namespace in ("", key[0]) and record.uid not in there
+            if listed and not versions.is_newer(record.version, horizon):
+                self._drop(key)
+
+    async def leave(self, shard: int, grace: float) -> None:
+        """Give the runs of a shard no more turns and forget all but their objects.
+
+        Turns under way may end within ``grace`` seconds; then they are cancelled.
+        """
+        self._leading.discard(shard)
+        records = {key: record for key, record in self._records.items() if record.shard == shard}
+        for key in records:
+            self.queue.forget(key)
+        turns = {record.turn for record in records.values() if record.turn is not None}
+        if turns:
+            _, late = await asyncio.wait(turns, timeout=grace)
+            for turn in late:
+                turn.cancel()
+            await asyncio.gather(*turns, return_exceptions=True)
+        for key, record in records.items():
+            self._watch(key, record, {})
+            record.memory = Memory()
+            record.woken.clear()
+
+    def _moved(self, record: _Record, shard: int) -> None:
+        """A label was changed: the run belongs to another shard now, perhaps of another replica."""
+        record.shard = shard
+        if shard not in self._leading and record.turn is not None:
+            record.turn.cancel()
+        record.memory = Memory()
 
     # A turn.
 
     async def _turn(self, key: Key) -> float | None:
         record = self._records.get(key)
-        if record is None:
+        if record is None or record.shard not in self._leading:
             return None
+        if record.woken_at:
+            self._telemetry.woken(time.monotonic() - record.woken_at)
+            record.woken_at = 0.0
         woken = frozenset(record.woken)
         record.woken.clear()
         record.busy = True
         try:
-            body: JSON = await self._driver.read(*key) if record.stale else orjson.loads(record.body)
-            record.stale = False
-            decision = await self._driver.reconcile(body, record.memory, woken)
+            decision = await self._reconcile(key, record, woken)
         except (cluster_errors.NotFound, RunReplacedError):
             # The run went away while it was worked on; the watch will say so too.
             logger.info("run %s/%s is gone", *key)
             if self._records.get(key) is record:
                 self._drop(key)
             return None
-        except BaseException:
+        except BaseException as error:
             # What was written in part is read again, so that nothing is done on an old view.
             record.woken |= woken
             record.stale = True
             record.memory = Memory(succeeded=record.memory.succeeded, written=record.memory.written)
+            if isinstance(error, fence.NotLeadingError):
+                return None
             raise
         finally:
-            record.busy = False
-        if self._records.get(key) is not record:
+            record.busy, record.turn = False, None
+        if decision is None or self._records.get(key) is not record:
             return None
+        return self._follow(key, record, decision)
+
+    def _follow(self, key: Key, record: _Record, decision: Decision) -> float | None:
+        """Do as the driver decided."""
         self._keep(record, decision.body)
         if self._take_seen(key, record):
             return None
@@ -155,6 +261,23 @@ class Controller:
             return None
         self._watch(key, record, decision.interests)
         return decision.after
+
+    async def _reconcile(self, key: Key, record: _Record, woken: frozenset[str]) -> Decision | None:
+        """Let the driver work on a run, in a task that ``leave`` can cancel; ``None`` when it did."""
+        body: JSON = await self._driver.read(*key) if record.stale else orjson.loads(record.body)
+        record.stale = False
+        with fence.shard(record.shard), self._telemetry.turn(key, body) as turn:
+            work = record.turn = asyncio.ensure_future(self._driver.reconcile(body, record.memory, woken))
+            try:
+                await asyncio.wait({work})
+            finally:
+                work.cancel()
+            if work.cancelled():
+                record.stale, record.memory = True, Memory()
+                return None
+            decision = work.result()
+            turn.ended(decision.body)
+            return decision
 
     def _take_seen(self, key: Key, record: _Record) -> bool:
         """Take in what others wrote while the run was worked on; true when there was something."""
@@ -193,6 +316,19 @@ class Controller:
         for step_id in record.watched:
             self._hub.forget((f"{key[0]}/{key[1]}", step_id))
         self.queue.forget(key)
+
+
+async def _patiently(client: ClusterClient, namespace: str) -> JSON:
+    """All runs, as soon as they can be had."""
+    kind = constants.WORKFLOW_RUN
+    while True:
+        try:
+            return await client.list(kind.api_version, kind.kind, namespace)
+        except cluster_errors.UnknownKind:
+            return {}
+        except errors.WorkflowError as error:
+            logger.warning("the runs cannot be read, trying again: %s", error)
+            await asyncio.sleep(LIST_RETRY)
 
 
 def _wants_a_turn(body: Mapping[str, Any]) -> bool:

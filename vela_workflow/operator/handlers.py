@@ -6,6 +6,7 @@ nothing but hand an object to the queue costs the API server nothing.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import kopf
@@ -28,9 +29,9 @@ def registry(
     retention: Retention,
     source: Source,
     *,
-    namespace: str = "",
+    namespaces: Collection[str] = (),
 ) -> kopf.OperatorRegistry:
-    """The handlers of the operator; with a ``namespace`` only its runs are handed on."""
+    """The handlers of the operator; with ``namespaces`` only their runs are handed on."""
     found = kopf.OperatorRegistry()
     runs, steps, packages = constants.WORKFLOW_RUN, constants.STEP_DEFINITION, constants.PACKAGE
 
@@ -41,7 +42,7 @@ def registry(
     @kopf.on.event(runs.group, runs.version, runs.plural, registry=found)
     async def run_event(event: Any, **_: Any) -> None:
         body = dict(event["object"])
-        if namespace and body["metadata"]["namespace"] != namespace:
+        if namespaces and body["metadata"]["namespace"] not in namespaces:
             return
         if event["type"] == DELETED:
             controller.gone(body)

@@ -13,7 +13,7 @@ from typing import Any
 import kopf
 import uvloop
 
-from vela_workflow import errors
+from vela_workflow import __version__, errors
 from vela_workflow.api import constants
 from vela_workflow.clusters import api, credentials, transport
 from vela_workflow.clusters import errors as cluster_errors
@@ -22,12 +22,15 @@ from vela_workflow.clusters.watch import WatchHub
 from vela_workflow.cue.command import CueCommand, Limits
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
-from vela_workflow.operator import handlers
+from vela_workflow.operator import handlers, health, leader, logs, standing, tracing
 from vela_workflow.operator.admission import Admission
 from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.events import EventReporter
+from vela_workflow.operator.fence import FencedClient, FencedClusters
+from vela_workflow.operator.metrics import Metrics
 from vela_workflow.operator.packages import ExternalPackages
 from vela_workflow.operator.retention import Retention, Rules
+from vela_workflow.operator.telemetry import Packages, Telemetry
 from vela_workflow.providers import registry as packages
 from vela_workflow.providers.config import templates as config_templates
 from vela_workflow.runs.definitions import Definitions
@@ -42,10 +45,7 @@ GRACE = 10.0
 
 def run(settings: Settings) -> None:
     """Run the operator until it is told to stop; raises ``WorkflowError`` when it cannot start."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", force=True
-    )
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logs.set_up(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(settings))
 
@@ -65,9 +65,13 @@ class Operator:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.source = credentials.local(settings.kubeconfig, settings.context, environment=os.environ)
+        self.metrics = Metrics()
+        tracer = tracing.connect(settings.trace_endpoint) if settings.trace_endpoint else None
+        self.telemetry = telemetry = Telemetry(self.metrics, tracer)
         limits = transport.Limits(timeout=settings.request_timeout)
-        self.client = api.connect("local", self.source, limits=limits)
-        self.clusters = Registry(self.client, RegistrySettings(namespace=settings.system_namespace))
+        self.client = api.connect("local", self.source, limits=limits, on_call=telemetry.api_call)
+        registered = RegistrySettings(namespace=settings.system_namespace)
+        self.clusters = Registry(self.client, registered, on_call=telemetry.api_call)
         self.packages = packages.packages()
         library = Library.build({path: package.source for path, package in self.packages.items()})
         self.cue = CueCommand(_cue_binary(settings.cue), library, _limits(settings))
@@ -75,14 +79,62 @@ class Operator:
         self.definitions = Definitions(settings.system_namespace)
         self.reporter = EventReporter(self.client)
         self.hub = WatchHub(self.clusters.client, self._wake)
-        tools = Tools(self.client, self.clusters, self.evaluator, self.packages, self.definitions, self.reporter)
-        self.controller = Controller(Driver(tools), self.hub, self.definitions, workers=settings.workers)
+        self.leadership = self._leadership()
+        holds = self.leadership.holds
+        self.metrics.leads = lambda: self.leadership.held
+        tools = Tools(
+            FencedClient(self.client, holds),
+            FencedClusters(self.clusters, holds),
+            self.evaluator,
+            Packages(self.packages, telemetry, holds),
+            self.definitions,
+            self.reporter,
+        )
+        self.controller = Controller(
+            Driver(tools), self.hub, self.definitions, telemetry, workers=settings.workers, shards=settings.shards
+        )
         self.ready = asyncio.Event()
+        self.readiness = standing.Readiness(self.client, self.ready)
+        self.endpoint = self._endpoint()
         self.external = ExternalPackages(self.packages, self.evaluator)
         self.admission = Admission(settings, self.client, self.evaluator, self.definitions)
         rules = Rules(settings.recycle_label, settings.recycle_keep, settings.recycle_after)
         self.retention = Retention(self.client, rules)
         config_templates.use(self.evaluator.value)
+
+    def _leadership(self) -> leader.Leadership:
+        settings = self.settings
+        if not settings.leader_election:
+            return leader.Everything(self)
+        place = leader.Place(
+            settings.lease_namespace or settings.system_namespace,
+            settings.lease_name,
+            standing.identity(settings.identity),
+        )
+        timing = leader.Timing(settings.lease_duration, settings.lease_trusted, settings.lease_retry)
+        return leader.Election(self.client, place, self, shards=settings.shards, timing=timing)
+
+    def _endpoint(self) -> health.Endpoint | None:
+        settings = self.settings
+        if not settings.metrics_port:
+            return None
+        routes = health.Routes(self.metrics.text, self.readiness.problem)
+        return health.Endpoint(settings.metrics_address, settings.metrics_port, routes)
+
+    async def lead(self, shard: int) -> None:
+        """Carry out the runs of a shard from now on; the first one comes with the care for finished runs."""
+        elected = self.settings.leader_election
+        await self.controller.lead(
+            shard, self.client if elected else None, self.settings.namespaces or ("",) if elected else ()
+        )
+        if shard == 0:
+            self.retention.start()
+
+    async def leave(self, shard: int, grace: float) -> None:
+        """Carry them out no longer."""
+        if shard == 0:
+            await self.retention.close()
+        await self.controller.leave(shard, grace)
 
     def _wake(self, key: tuple[str, str]) -> None:
         self.controller.wake(key)
@@ -96,13 +148,26 @@ class Operator:
             await self._close()
 
     async def _start(self) -> None:
+        version = await standing.cue_version(self.cue.binary)
+        parts = standing.Parts(
+            self.controller,
+            self.definitions,
+            self.evaluator,
+            self.cue,
+            self.hub,
+            self.leadership,
+            self.settings.workers,
+        )
+        self.metrics.look_at(parts.live(), {"version": __version__, "cue": version})
+        if self.endpoint is not None:
+            self.endpoint.start()
         await self._load(constants.PACKAGE, self.external.update)
         await self._load(constants.STEP_DEFINITION, self.definitions.update)
         await self.clusters.start()
         await self.admission.start()
         self.reporter.start()
-        self.retention.start()
         self.controller.queue.start()
+        await self.leadership.start()
 
     async def _load(self, kind: constants.Kind, take: Callable[[dict[str, Any]], None]) -> None:
         """Know packages and definitions before the first run has its turn."""
@@ -117,8 +182,8 @@ class Operator:
 
     def _namespaces(self) -> list[str]:
         """The namespaces whose objects are looked at; empty means all of them."""
-        own = self.settings.namespace
-        return list(dict.fromkeys((own, self.settings.system_namespace))) if own else []
+        own = self.settings.namespaces
+        return list(dict.fromkeys((*own, self.settings.system_namespace))) if own else []
 
     async def _kopf(self, stop: asyncio.Event) -> None:
         stopping, ready = asyncio.Event(), asyncio.Event()
@@ -129,7 +194,7 @@ class Operator:
             self.external,
             self.retention,
             self.source,
-            namespace=self.settings.namespace,
+            namespaces=self.settings.namespaces,
         )
         settings = handlers.settings(request_timeout=self.settings.request_timeout)
         self.admission.serve(registry, settings)
@@ -148,6 +213,8 @@ class Operator:
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
         logger.info("stopping")
+        self.readiness.stopping = True
+        await self.leadership.stop(GRACE)
         await self.controller.queue.close(grace=GRACE)
         stopping.set()
         announced.cancel()
@@ -160,13 +227,15 @@ class Operator:
         logger.info("vela-workflow is running, %d definitions", len(self.definitions))
 
     async def _close(self) -> None:
-        await self.retention.close()
         await self.admission.close()
         await self.reporter.close()
         await self.hub.close()
         await self.clusters.close()
         await self.client.close()
         self.cue.close()
+        if self.endpoint is not None:
+            await asyncio.to_thread(self.endpoint.close)
+        await asyncio.to_thread(self.telemetry.close)
 
 
 def _cue_binary(name: str) -> str:

@@ -10,8 +10,9 @@ import asyncio
 import heapq
 import itertools
 import logging
+import time
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from vela_workflow import errors
 
@@ -23,14 +24,27 @@ FIRST_DELAY = 0.1
 MAX_DELAY = 60.0
 
 
+class Observer(Protocol):
+    """Who counts."""
+
+    def taken(self, seconds: float) -> None:
+        """A key has its turn after it waited so long."""
+
+    def failed(self) -> None:
+        """A turn failed and will be tried again."""
+
+
 class WorkQueue(Generic[K]):
     """Calls ``work(key)``; what it returns is the number of seconds until the key's next turn, if it wants one."""
 
-    def __init__(self, work: Callable[[K], Awaitable[float | None]], *, workers: int) -> None:
+    def __init__(
+        self, work: Callable[[K], Awaitable[float | None]], *, workers: int, observer: Observer | None = None
+    ) -> None:
         self._work = work
+        self._observer = observer
         self._workers = workers
         self._ready: asyncio.Queue[K] = asyncio.Queue()
-        self._waiting: set[K] = set()
+        self._waiting: dict[K, float] = {}
         self._busy: set[K] = set()
         self._again: set[K] = set()
         self._delayed: dict[K, float] = {}
@@ -64,7 +78,7 @@ class WorkQueue(Generic[K]):
         if key in self._busy:
             self._again.add(key)
         elif key not in self._waiting:
-            self._waiting.add(key)
+            self._waiting[key] = time.monotonic()
             self._ready.put_nowait(key)
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -102,9 +116,11 @@ class WorkQueue(Generic[K]):
     async def _serve(self) -> None:
         while True:
             key = await self._ready.get()
-            self._waiting.discard(key)
+            since = self._waiting.pop(key)
             if self._closing:
                 continue
+            if self._observer is not None:
+                self._observer.taken(time.monotonic() - since)
             self._busy.add(key)
             self._idle.clear()
             try:
@@ -131,6 +147,8 @@ class WorkQueue(Generic[K]):
         return delay
 
     def _back_off(self, key: K, error: Exception) -> float:
+        if self._observer is not None:
+            self._observer.failed()
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay = min(MAX_DELAY, FIRST_DELAY * 2**failures)

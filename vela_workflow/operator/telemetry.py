@@ -1,0 +1,165 @@
+"""What the operator tells of its work: metrics, log fields and spans, from one set of hooks.
+
+The controller tells of runs and turns, clients of requests; every operation is wrapped once at the start, which is also
+where the fence stands: an operation that must not be repeated is begun only by a process that leads (``fence.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from vela_workflow import errors
+from vela_workflow.clusters.transport import FinishedCall
+from vela_workflow.operator import fence, logs
+from vela_workflow.operator.metrics import CONTROLLER, Metrics
+from vela_workflow.operator.tracing import Tracer
+from vela_workflow.providers.contract import Call, Effect, Operation, Outcome, Package
+
+JSON = dict[str, Any]
+Key = tuple[str, str]
+
+
+class Turn:
+    """One turn of a run; ``ended`` is told the object that it left, if it left one."""
+
+    def __init__(self, body: JSON) -> None:
+        self.body = body
+        self.left: JSON | None = None
+
+    def ended(self, body: JSON | None) -> None:
+        """The turn has come to its end."""
+        self.left = body
+
+
+class Packages(Mapping[str, Package]):
+    """A table of packages whose operations are told of; the table behind it may change (packages from outside)."""
+
+    def __init__(self, table: Mapping[str, Package], telemetry: Telemetry, holds: fence.Holds) -> None:
+        self._table = table
+        self._telemetry = telemetry
+        self._holds = holds
+        self._made: dict[str, tuple[Package, Package]] = {}
+
+    def __len__(self) -> int:
+        """How many packages there are."""
+        return len(self._table)
+
+    def __iter__(self) -> Iterator[str]:
+        """The paths of the packages."""
+        return iter(self._table)
+
+    def __getitem__(self, path: str) -> Package:
+        """The package of a path; raises ``KeyError``."""
+        package = self._table[path]
+        made = self._made.get(path)
+        if made is None or made[0] is not package:
+            operations = {
+                name: self._telemetry.operation(package.provider, name, operation, self._holds)
+                for name, operation in package.operations.items()
+            }
+            made = self._made[path] = (package, dataclasses.replace(package, operations=operations))
+        return made[1]
+
+
+class Telemetry:
+    """The hooks; ``tracer`` is ``None`` when nobody collects traces."""
+
+    def __init__(self, metrics: Metrics, tracer: Tracer | None = None) -> None:
+        self.metrics = metrics
+        self._tracer = tracer
+
+    def close(self) -> None:
+        """Send what has not been sent yet."""
+        if self._tracer is not None:
+            self._tracer.close()
+
+    # Of the controller.
+
+    def seen(self, key: Key, shard: int, body: Mapping[str, Any]) -> None:
+        """A run is there or has changed."""
+        self.metrics.seen(key, shard, body.get("status") or {})
+
+    def gone(self, key: Key) -> None:
+        """A run was deleted."""
+        self.metrics.gone(key)
+
+    def taken(self, seconds: float) -> None:
+        """A run has its turn after it waited so long for a worker."""
+        self.metrics.queue_wait.observe(seconds)
+
+    def failed(self) -> None:
+        """A turn failed and will be tried again."""
+        self.metrics.retries.inc()
+
+    def planned(self, seconds: float) -> None:
+        """The steps of a run were planned so long after its turn had begun."""
+        self.metrics.planned.labels(CONTROLLER).observe(seconds)
+
+    def attempted(self, step_type: str, seconds: float) -> None:
+        """An attempt of a step took so long."""
+        self.metrics.attempted(step_type, seconds)
+
+    def woken(self, seconds: float) -> None:
+        """A run has its turn so long after something that it waits for has changed."""
+        self.metrics.wake.observe(seconds)
+
+    @contextlib.contextmanager
+    def turn(self, key: Key, body: JSON) -> Iterator[Turn]:
+        """Around a turn of a run."""
+        one, began = Turn(body), time.perf_counter()
+        with logs.bound(run=f"{key[0]}/{key[1]}"):
+            yield one
+            if one.left is not None:
+                self._turned(one, one.left, time.perf_counter() - began)
+
+    def _turned(self, one: Turn, left: JSON, seconds: float) -> None:
+        before, after = one.body.get("status") or {}, left.get("status") or {}
+        self.metrics.turned(before, after, seconds)
+        if after.get("finished") and not before.get("finished"):
+            self.metrics.ended(str(after.get("status") or ""), _since(after.get("startTime")))
+        if self._tracer is not None:
+            self._tracer.turned(left, before, after)
+
+    # Of clients and operations.
+
+    def api_call(self, call: FinishedCall) -> None:
+        """A request to an API server has ended."""
+        self.metrics.api_call(call)
+        if self._tracer is not None:
+            self._tracer.api_call(call)
+
+    def operation(self, provider: str, name: str, operation: Operation, holds: fence.Holds) -> Operation:
+        """An operation that is told of and, if it must not be repeated, passes the fence."""
+
+        async def run(call: Call) -> Outcome:
+            once = operation.classify(call.args) is Effect.ONCE
+            began, outcome = time.perf_counter(), "error"
+            attempt = call.key.rpartition("/")[2]
+            cluster = call.args.get("cluster")
+            span = self._tracer.operation(call, f"{provider}.{name}") if self._tracer else contextlib.nullcontext()
+            with logs.bound(step=call.step_name, attempt=attempt, cluster=cluster), span:
+                try:
+                    if once:
+                        fence.check(holds)
+                    found = await operation.run(call)
+                    outcome = "ok"
+                except errors.WorkflowError as error:
+                    outcome = type(error).__name__.removesuffix("Error")
+                    raise
+                finally:
+                    self.metrics.operation.labels(provider, name, outcome).observe(time.perf_counter() - began)
+            return found
+
+        return dataclasses.replace(operation, run=run)
+
+
+def _since(text: Any) -> float:
+    """Seconds since a time of a status."""
+    if not text:
+        return 0.0
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(str(text))).total_seconds())
