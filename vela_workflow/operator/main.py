@@ -89,6 +89,7 @@ class Operator:
             Packages(self.packages, telemetry, holds),
             self.definitions,
             self.reporter,
+            observer=telemetry,
         )
         self.controller = Controller(
             Driver(tools), self.hub, self.definitions, telemetry, workers=settings.workers, shards=settings.shards

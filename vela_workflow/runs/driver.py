@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -57,6 +58,16 @@ class Reporter(Protocol):
         """Tell what a step wants to be known although it goes on."""
 
 
+class Observer(Protocol):
+    """Whoever counts what steps take; all times in seconds."""
+
+    def planned(self, seconds: float) -> None:
+        """The steps of a run were planned so long after its turn had begun."""
+
+    def attempted(self, step_type: str, seconds: float) -> None:
+        """An attempt of a step took so long."""
+
+
 @dataclasses.dataclass(slots=True)
 class Memory:
     """What is kept of a run between passes, all of which can be rebuilt.
@@ -95,6 +106,7 @@ class Tools:
     definitions: Definitions
     reporter: Reporter
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    observer: Observer | None = None
 
 
 class Driver:
@@ -153,6 +165,7 @@ class _Reconcile:
         return self._body.get("status") or {}
 
     async def run(self) -> Decision:
+        began = time.perf_counter()
         try:
             steps, mode = await self._steps()
         except errors.WorkflowError as error:
@@ -161,6 +174,8 @@ class _Reconcile:
         await self._restart(plan)
         if self._status.get("finished"):
             return Decision(self._body, finished=True)
+        if self._tools.observer is not None:
+            self._tools.observer.planned(time.perf_counter() - began)
         current = self._start(plan)
         missing = self._missing_definition(plan)
         if missing:

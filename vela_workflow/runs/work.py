@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,7 @@ class Worker:
 
     async def _execute(self, task: tasks.Execute, current: run_pass.Pass) -> result.Result:
         """One attempt of a step, cut off at its deadline (decisions 12)."""
-        left = None
+        began, left = time.perf_counter(), None
         if task.deadline is not None:
             left = max(0.0, (task.deadline - self._tools.clock()).total_seconds())
         try:
@@ -139,6 +140,8 @@ class Worker:
                 found = await self._attempt(task, current)
         except TimeoutError:
             found = result.Waiting("")
+        if self._tools.observer is not None:
+            self._tools.observer.attempted(task.step.type, time.perf_counter() - began)
         if task.id in self._watched:
             await self._show(task, *self._watched.pop(task.id))
         return found
