@@ -26,7 +26,7 @@ import orjson
 from vela_workflow import errors
 from vela_workflow.cue import messages
 from vela_workflow.cue.library import Library
-from vela_workflow.cue.program import OUT
+from vela_workflow.cue.naming import OUT
 
 CUE_LANGUAGE = "v0.17.0"
 """The language version that programs are read with, so that a newer command changes nothing."""
@@ -82,7 +82,6 @@ class CueCommand:
         self._numbers = itertools.count()
         self._queue: deque[_Job] = deque()
         self._running = 0
-        self._alone: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._installed: set[str] = set()
         (self._root / "cue.mod").mkdir()

@@ -15,52 +15,22 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from vela_workflow import errors
-from vela_workflow.cue import command, library, messages, parameters, program, rewrite, scanner, sites, template
+from vela_workflow.cue import command, library, messages, parameters, program, reading, rewrite, scanner, template
 from vela_workflow.cue.answers import Answers
 from vela_workflow.cue.command import CueCommand, Refusal
-from vela_workflow.cue.library import Action, Library
+from vela_workflow.cue.data import Data, Output
+from vela_workflow.cue.library import Library
 from vela_workflow.cue.messages import Report
-from vela_workflow.cue.program import Data, Output, Path, Program
-from vela_workflow.cue.sites import Computed, Loop, Place, Position, Site
+from vela_workflow.cue.program import Program
+from vela_workflow.cue.reading import Act, Evaluation
+from vela_workflow.cue.survey import Path
 from vela_workflow.cue.template import Template
 
+__all__ = ["Act", "Because", "Evaluation", "Evaluator", "Explanation", "Undecided"]
+
 TEMPLATES = 512
-
-OrderValue = tuple[tuple[int, ...], ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Act:
-    """An operation that an evaluation found.
-
-    ``value`` is the whole action as JSON, ``None`` when it cannot be decided. Of a wait, ``go_on`` is its condition
-    (``None`` when undecided) and ``message`` its message. ``order`` sorts the acts of one evaluation.
-    """
-
-    site: Site
-    path: Path
-    action: Action
-    value: dict[str, Any] | None
-    order: OrderValue
-    go_on: bool | None = None
-    message: str = ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What one pass told: the acts in order, which sites that must be there are not, outputs by name.
-
-    ``odd`` are top-level fields without operations that have no value.
-    """
-
-    acts: tuple[Act, ...]
-    absent: tuple[Site, ...]
-    parameters_fit: bool
-    outputs: Mapping[str, Any]
-    odd: tuple[str, ...] = ()
+"""How many prepared templates are kept; those that were used last stay."""
 
 
 class Because(enum.Enum):
@@ -132,7 +102,7 @@ class Evaluator:
         answer = await self._ask(found, data, outputs)
         if not answer.get("alive"):
             raise errors.Invalid([errors.Problem("the template has an error that leaves nothing of it")])
-        return _read(found, data, outputs, answer)
+        return reading.read(found, data, outputs, answer)
 
     async def _ask(self, found: Template, data: Data, outputs: Sequence[Output]) -> dict[str, Any]:
         builder = program.Builder(found)
@@ -178,7 +148,7 @@ class Evaluator:
         """Why an output has no value; ``None`` when it has."""
         builder = program.Builder(found)
         written = builder.program(data, (output,), dropped=self._dropped_of(found))
-        return await self._explain(found, written, written.explaining((builder.output_name(0, 0),)))
+        return await self._explain(found, written, written.explaining((builder.names.output(0, 0),)))
 
     async def _explain(self, found: Template, written: Program, text: str) -> Explanation | None:
         code, _, stderr = await self.cue.run(text, "export", "--out", "json", "-e", written.explain_name)
@@ -280,125 +250,3 @@ def _waited_for(found: Template, reports: Sequence[Report], written: Program) ->
             if ref.start <= offset < ref.end:
                 return found.text[ref.start : ref.end]
     return ""
-
-
-# Reading the answer.
-
-
-def _read(found: Template, data: Data, outputs: Sequence[Output], answer: Mapping[str, Any]) -> Evaluation:
-    survey = found.survey
-    acts: list[Act] = []
-    seen: set[Path] = set()
-    present: set[int] = set()
-    ranks: dict[int, dict[str, int]] = {}
-    for entry in answer["acts"]:
-        site = survey.sites[entry["s"]]
-        present.add(id(site))
-        path, open_parts = _path(site, entry.get("k", ()))
-        if path in seen or path in data.results:
-            continue
-        seen.add(path)
-        action = site.action or _told_action(entry)
-        if action is None:
-            continue
-        acts.append(
-            Act(
-                site=site,
-                path=path,
-                action=action,
-                value=orjson.loads(entry["v"]) if "v" in entry else None,
-                order=_order(site, entry.get("i", ()), open_parts, ranks, survey.computed),
-                go_on=orjson.loads(entry["c"]) if "c" in entry else None,
-                message=orjson.loads(entry["m"]) if "m" in entry else "",
-            )
-        )
-    acts.sort(key=lambda act: act.order)
-    absent = tuple(
-        site for site in survey.sites if site.mandatory and id(site) not in present and not _has_run(site, data)
-    )
-    return Evaluation(
-        tuple(acts), absent, bool(answer.get("param", True)), _outputs(outputs, answer), tuple(answer.get("odd", ()))
-    )
-
-
-def _has_run(site: Site, data: Data) -> bool:
-    return any(program.matches(site, path) for path in data.results)
-
-
-def _told_action(entry: Mapping[str, Any]) -> Action | None:
-    """The operation that a reference turned out to be."""
-    do = entry.get("do")
-    if not isinstance(do, str) or not do:
-        return None
-    provider = str(entry.get("p") or "builtin")
-    return Action(do, provider, legacy="n" not in entry and provider in ("op", "ql"))
-
-
-def _path(site: Site, keys: Sequence[str | int]) -> tuple[Path, dict[int, str | int]]:
-    """The path of an operation and its open parts by their number in the path."""
-    parts: list[str | int] = []
-    told = iter(keys)
-    opened: dict[int, str | int] = {}
-    for depth, segment in enumerate(site.path):
-        if isinstance(segment, sites.Key):
-            parts.append(segment.name)
-        elif isinstance(segment, Position) and segment.index is not None:
-            parts.append(segment.index)
-        else:
-            value = next(told)
-            opened[depth] = value
-            parts.append(value)
-    return tuple(parts), opened
-
-
-def _order(
-    site: Site,
-    indexes: Sequence[Mapping[str, Any]],
-    opened: Mapping[int, str | int],
-    ranks: dict[int, dict[str, int]],
-    computed: Mapping[int, tuple[scanner.Field, tuple[int, ...]]],
-) -> OrderValue:
-    """The order key of one operation, with iterations and list places filled in."""
-    iterations = _iterations(site, indexes, computed)
-    key: list[tuple[int, ...]] = []
-    for part in site.order:
-        if isinstance(part, Loop):
-            key.append((1, _rank(part.number, iterations.get(part.number, ""), ranks)))
-        elif isinstance(part, Place):
-            place = opened.get(part.segment, 0)
-            key.append((1, place if isinstance(place, int) else 0))
-        else:
-            key.append(part)
-    return tuple(key)
-
-
-def _iterations(
-    site: Site, indexes: Sequence[Mapping[str, Any]], computed: Mapping[int, tuple[scanner.Field, tuple[int, ...]]]
-) -> dict[int, str]:
-    """The loop keys of an operation: each marker table tells those of the loops around its label."""
-    found: dict[int, str] = {}
-    labels = [segment for segment in site.path if isinstance(segment, Computed)]
-    for segment, table in zip(labels, indexes, strict=False):
-        first = next(iter(table), "")
-        _, loops = computed[segment.number]
-        found.update(zip(loops, first.split("/"), strict=False))
-    return found
-
-
-def _rank(number: int, key: str, ranks: dict[int, dict[str, int]]) -> int:
-    """The place of an iteration: list indexes are numbers, keys of structs count in the order they are told."""
-    if key.isdigit():
-        return int(key)
-    table = ranks.setdefault(number, {})
-    return table.setdefault(key, len(table))
-
-
-def _outputs(outputs: Sequence[Output], answer: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for index, output in enumerate(outputs):
-        asked = answer.get(f"out{index}") or {}
-        for attempt in range(len(output.candidates)):
-            if str(attempt) in asked:
-                found[output.name] = orjson.loads(asked[str(attempt)])
-                break
-    return found

@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from vela_workflow import errors
 from vela_workflow.cue.program import Program
 
+PROGRAM_FILE = "program.cue"
+"""The name of the file that holds a program."""
+
 _NOT_YET = (
     "undefined field",
     "incomplete",
@@ -136,9 +139,6 @@ def locate(report: Report, program: Program) -> tuple[int, int]:
             if place is not None:
                 return place
     return 0, 0
-
-
-PROGRAM_FILE = "program.cue"
 
 
 def readable(message: str, tag: str) -> str:

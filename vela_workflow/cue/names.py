@@ -58,13 +58,11 @@ class _Guard:
 class Names:
     """The names of one scanned body and what they reach."""
 
-    def __init__(self, body: Struct, *, opaque: Iterable[Field] = ()) -> None:
-        """Walk ``body``; ``opaque`` are fields into which references do not descend (operations)."""
+    def __init__(self, body: Struct) -> None:
         self._facts: dict[int, _Facts] = {}
         self._holders: list[_Facts] = []
         self._guards: list[_Guard] = []
-        self._opaque = {id(field) for field in opaque}
-        self._cache: dict[int, frozenset[int]] = {}
+        self._opaque: set[int] = set()
         self._scopes: dict[int, Scope] = {}
         self._homes: dict[int, Scope] = {}
         self.refs: list[tuple[Ref, Scope]] = []
@@ -73,9 +71,8 @@ class Names:
         self.root = self._scopes[id(body)]
 
     def set_opaque(self, fields: Iterable[Field]) -> None:
-        """Name the fields that are operations; must be called before the first question."""
+        """Name the operations: references do not descend into them, since results decide what is in them."""
         self._opaque = {id(field) for field in fields}
-        self._cache.clear()
 
     # The walk.
 

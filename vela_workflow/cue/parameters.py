@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from vela_workflow import errors
-from vela_workflow.cue import program
+from vela_workflow.cue import values
 from vela_workflow.cue.messages import Report
 
 ROOT = "parameter"
@@ -62,9 +62,9 @@ def _leave_open(tree: Any, path: Sequence[str]) -> None:
         tree = _child(tree, part)
     last = path[-1]
     if isinstance(tree, dict) and last in tree:
-        tree[last] = program.TOP
+        tree[last] = values.TOP
     elif _child(tree, last) is not None:
-        tree[int(last)] = program.TOP
+        tree[int(last)] = values.TOP
 
 
 def _child(tree: Any, part: str) -> Any:

@@ -5,20 +5,37 @@ names they refer to, and what their top-level operands are. That is enough to fi
 written, its position, the guards around it and the names that its text reaches, and to change the text at exactly
 these places. What CUE refuses, CUE refuses later with its own message; what is refused here is unbalanced text.
 
-All nodes carry character offsets into the scanned text (``end`` is exclusive).
+The nodes are those of ``syntax.py``; they can be imported from here too.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from vela_workflow.cue import tokens
+from vela_workflow.cue.cursor import Cursor
+from vela_workflow.cue.syntax import (
+    Clause,
+    Comprehension,
+    Decl,
+    Embed,
+    Expr,
+    Field,
+    File,
+    Import,
+    Let,
+    ListLit,
+    Operand,
+    Ref,
+    Struct,
+    child_structs,
+)
 from vela_workflow.cue.tokens import ScanError, Token
 
 __all__ = [
     "Clause",
     "Comprehension",
+    "Decl",
     "Embed",
     "Expr",
     "Field",
@@ -26,182 +43,15 @@ __all__ = [
     "Import",
     "Let",
     "ListLit",
+    "Operand",
     "Ref",
     "ScanError",
     "Struct",
+    "child_structs",
     "scan",
 ]
 
 _CLOSERS = frozenset({")", "]", "}"})
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Ref:
-    """A name used in an expression, with the selectors behind it; ``None`` in ``tail`` is a computed index."""
-
-    name: str
-    tail: tuple[str | None, ...]
-    start: int
-    end: int
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Operand:
-    """One operand of an expression: one of the fields is set, or none for numbers, calls and the like.
-
-    ``literal`` is the value of a plain string.
-    """
-
-    start: int
-    end: int
-    literal: str | None = None
-    ref: Ref | None = None
-    struct: Struct | None = None
-    list: ListLit | None = None
-    group: Expr | None = None
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Expr:
-    """An expression: its top-level operands and operators, and everything that stands inside it."""
-
-    start: int
-    end: int
-    operands: list[Operand] = dataclasses.field(default_factory=list)
-    operators: list[str] = dataclasses.field(default_factory=list)
-    refs: list[Ref] = dataclasses.field(default_factory=list)
-    structs: list[Struct] = dataclasses.field(default_factory=list)
-    lists: list[ListLit] = dataclasses.field(default_factory=list)
-    inner: list[Expr] = dataclasses.field(default_factory=list)
-    alias: str = ""
-
-    @property
-    def is_conjunction(self) -> bool:
-        """Whether the operands are joined by ``&`` only."""
-        return all(operator == "&" for operator in self.operators)
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class ListLit:
-    """A list literal; its elements are expressions and comprehensions."""
-
-    start: int
-    end: int
-    elements: list[Expr | Comprehension] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Field:
-    """A field. ``name`` is the label's value, ``None`` when the label is computed or a pattern.
-
-    ``label_start`` to ``label_end`` is the label without alias and marks; ``chained`` says that this field is the
-    whole value of the field before it in a chain ``a: b: c``.
-    """
-
-    start: int
-    end: int
-    name: str | None
-    label_start: int
-    label_end: int
-    value: Expr
-    quoted: bool = False
-    pattern: bool = False
-    optional_at: int = -1
-    alias: str = ""
-    label_alias: str = ""
-    attributes: list[str] = dataclasses.field(default_factory=list)
-    label_exprs: list[Expr] = dataclasses.field(default_factory=list)
-    chained: bool = False
-
-    @property
-    def is_definition(self) -> bool:
-        """Whether the label is a definition such as ``#x`` or ``_#x``."""
-        return not self.quoted and self.name is not None and self.name.startswith(("#", "_#"))
-
-    @property
-    def is_dynamic(self) -> bool:
-        """Whether the label is computed."""
-        return self.name is None and not self.pattern
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Let:
-    """``let name = value``."""
-
-    start: int
-    end: int
-    name: str
-    value: Expr
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Embed:
-    """An embedded expression, or ``...`` (then ``value`` is empty)."""
-
-    start: int
-    end: int
-    value: Expr
-    ellipsis: bool = False
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Clause:
-    """``if``, ``for`` or ``let`` of a comprehension. ``start`` is that of the keyword; ``names`` are those it binds.
-
-    For a ``for`` clause with one variable ``names`` is ``("", value)``.
-    """
-
-    kind: str
-    start: int
-    end: int
-    expr: Expr
-    names: tuple[str, ...] = ()
-    names_start: int = -1
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Comprehension:
-    """Clauses and a body; ``alternatives`` are bodies of ``else`` where the language has them."""
-
-    start: int
-    end: int
-    clauses: list[Clause]
-    body: Struct
-
-
-Decl = Field | Let | Embed | Comprehension
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Struct:
-    """A struct: literal with braces, body of a comprehension, or the file; implicit inside a label chain."""
-
-    start: int
-    end: int
-    decls: list[Decl] = dataclasses.field(default_factory=list)
-    implicit: bool = False
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Import:
-    """One import; ``name`` is the identifier it is used by."""
-
-    path: str
-    name: str
-    alias: str
-    start: int
-    end: int
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class File:
-    """A scanned file. ``preamble`` are the spans of the package clause and the imports."""
-
-    text: str
-    body: Struct
-    imports: list[Import]
-    preamble: list[tuple[int, int]]
-    attributes: list[Token]
 
 
 def scan(text: str) -> File:
@@ -209,35 +59,8 @@ def scan(text: str) -> File:
     return _Scanner(text, tokens.tokenize(text)).file()
 
 
-class _Scanner:
+class _Scanner(Cursor):
     """A recursive descent over one list of tokens."""
-
-    def __init__(self, text: str, toks: Sequence[Token]) -> None:
-        self.text = text
-        self.toks = toks
-        self.at = 0
-
-    # Movement.
-
-    def peek(self, ahead: int = 0) -> Token | None:
-        index = self.at + ahead
-        return self.toks[index] if index < len(self.toks) else None
-
-    def op(self, text: str, ahead: int = 0) -> bool:
-        token = self.peek(ahead)
-        return token is not None and token.is_op(text)
-
-    def take(self) -> Token:
-        token = self.toks[self.at]
-        self.at += 1
-        return token
-
-    def commas(self) -> None:
-        while (token := self.peek()) is not None and token.kind == tokens.COMMA:
-            self.at += 1
-
-    def last_end(self) -> int:
-        return self.toks[self.at - 1].end if self.at else 0
 
     # File level.
 
@@ -249,10 +72,10 @@ class _Scanner:
         while (token := self.peek()) is not None:
             if token.kind == tokens.ATTRIBUTE:
                 attributes.append(self.take())
-            elif token.is_keyword("package") and self._word_follows():
+            elif token.is_keyword("package") and self.word_follows():
                 start = self.take().start
                 preamble.append((start, self.take().end))
-            elif token.is_keyword("import") and not self._is_label():
+            elif token.is_keyword("import") and not self.is_label():
                 self._import(imports, preamble)
             else:
                 break
@@ -262,13 +85,6 @@ class _Scanner:
         if (token := self.peek()) is not None:
             raise ScanError(f"{token.text!r} closes what was not opened", token.start)
         return File(self.text, body, imports, preamble, attributes)
-
-    def _word_follows(self) -> bool:
-        token = self.peek(1)
-        return token is not None and token.kind == tokens.IDENT
-
-    def _is_label(self) -> bool:
-        return self.op(":", 1) or ((self.op("?", 1) or self.op("!", 1)) and self.op(":", 2))
 
     def _import(self, imports: list[Import], preamble: list[tuple[int, int]]) -> None:
         start = self.take().start
@@ -320,13 +136,13 @@ class _Scanner:
     def decl(self) -> Decl:
         token = self.peek()
         assert token is not None
-        if token.is_keyword("let") and self._word_follows() and self.op("=", 2):
+        if token.is_keyword("let") and self.word_follows() and self.op("=", 2):
             start = self.take().start
             name = self.take().text
             self.take()
             value = self.expr()
             return Let(start, value.end, name, value)
-        if token.is_keyword("if", "for") and not self._is_label():
+        if token.is_keyword("if", "for") and not self.is_label():
             return self.comprehension()
         if token.is_op("..."):
             self.take()
@@ -381,7 +197,7 @@ class _Scanner:
             field.label_exprs = [self._part(part) for part in token.parts]
             self.at += 1
         elif token.is_op("(") or token.is_op("["):
-            closing = self._matching()
+            closing = self.matching()
             after = self.toks[closing + 1] if closing + 1 < len(self.toks) else None
             if after is None or not (after.is_op(":") or after.is_op("?") or after.is_op("!")):
                 return None
@@ -404,54 +220,12 @@ class _Scanner:
         return field
 
     def _field_value(self) -> Expr:
-        inner = self.field(chained=True) if self._label_ahead() else None
+        inner = self.field(chained=True) if self.label_ahead() else None
         if inner is None:
             return self.expr()
         struct = Struct(inner.start, inner.end, [inner], implicit=True)
         operand = Operand(inner.start, inner.end, struct=struct)
         return Expr(inner.start, inner.end, operands=[operand], structs=[struct])
-
-    def _label_ahead(self) -> bool:
-        token = self.peek()
-        if token is None:
-            return False
-        if token.kind in (tokens.IDENT, tokens.STRING, tokens.NUMBER):
-            if self.op("=", 1):
-                return self.peek(2) is not None and not self.op("{", 2) and self._label_at(2)
-            return self._is_label()
-        if token.is_op("[") or token.is_op("("):
-            return self._label_at(0)
-        return False
-
-    def _label_at(self, ahead: int) -> bool:
-        mark = self.at
-        self.at += ahead
-        try:
-            token = self.peek()
-            if token is None:
-                return False
-            if token.kind in (tokens.IDENT, tokens.STRING, tokens.NUMBER):
-                return self._is_label()
-            if not (token.is_op("[") or token.is_op("(")):
-                return False
-            self.at = self._matching()
-            return self._is_label()
-        finally:
-            self.at = mark
-
-    def _matching(self) -> int:
-        """The index of the token that closes the bracket at the current place."""
-        depth = 0
-        for index in range(self.at, len(self.toks)):
-            token = self.toks[index]
-            if token.kind == tokens.OPERATOR:
-                if token.text in "([{":
-                    depth += 1
-                elif token.text in ")]}":
-                    depth -= 1
-                    if depth == 0:
-                        return index
-        raise ScanError(f"{self.toks[self.at].text!r} is not closed", self.toks[self.at].start)
 
     def comprehension(self) -> Comprehension:
         first = self.peek()
@@ -583,7 +357,7 @@ class _Scanner:
             elif token.is_op("[") and token.start == self.last_end():
                 tail.append(self._index(expr))
             elif token.is_op("("):
-                self._arguments(expr)
+                self._between(expr, self.take(), ")")
                 operand.ref = None
                 tail.append(None)
             else:
@@ -607,27 +381,18 @@ class _Scanner:
                 literal = tokens.unquote(first)
             elif first.kind == tokens.NUMBER:
                 literal = first.text
-        while not self.op("]"):
-            if self.peek() is None:
-                raise ScanError("'[' is not closed", opening.start)
-            if self.op(":"):
-                self.take()
-                continue
-            before = self.at
-            expr.inner.append(self.expr())
-            self.commas()
-            if self.at == before:
-                token = self.peek()
-                raise ScanError(f"unexpected {token.text!r}" if token else "unexpected end", opening.start)
-        self.take()
+        self._between(expr, opening, "]")
         return literal
 
-    def _arguments(self, expr: Expr) -> None:
-        opening = self.take()
+    def _between(self, expr: Expr, opening: Token, closer: str) -> None:
+        """Take the expressions up to the bracket that closes a call, an index or a slice."""
         self.commas()
-        while not self.op(")"):
+        while not self.op(closer):
             if self.peek() is None:
-                raise ScanError("'(' is not closed", opening.start)
+                raise ScanError(f"{opening.text!r} is not closed", opening.start)
+            if closer == "]" and self.op(":"):
+                self.take()
+                continue
             before = self.at
             expr.inner.append(self.expr())
             self.commas()
@@ -654,12 +419,3 @@ class _Scanner:
                 raise ScanError(f"unexpected {token.text!r} in a list", token.start)
         result.end = self.take().end
         return result
-
-
-def child_structs(expr: Expr) -> Iterator[Struct]:
-    """The struct literals that are whole operands of an expression, through parentheses."""
-    for operand in expr.operands:
-        if operand.struct is not None:
-            yield operand.struct
-        elif operand.group is not None:
-            yield from child_structs(operand.group)

@@ -18,126 +18,33 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
-from vela_workflow.cue import library, scanner, tags
+from vela_workflow.cue import library, syntax, tags
 from vela_workflow.cue.library import Action, CuePackage, Definition
 from vela_workflow.cue.names import Names, Scope, Text
-from vela_workflow.cue.scanner import Clause, Comprehension, Embed, Expr, Field, Let, ListLit, Ref, Struct
+from vela_workflow.cue.survey import (
+    ELEMENT,
+    LAST,
+    MARKER,
+    REFERENCE,
+    TABLE,
+    Anchor,
+    AnyKey,
+    Computed,
+    Key,
+    Loop,
+    OrderKey,
+    Place,
+    Position,
+    Segment,
+    Site,
+    Survey,
+)
+from vela_workflow.cue.syntax import Comprehension, Embed, Expr, Field, File, Let, ListLit, Operand, Ref, Struct
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Key:
-    """A label that the text writes."""
-
-    name: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Computed:
-    """A computed label; its values are told by the marker table of ``number``."""
-
-    number: int
-    field: Field
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Position:
-    """A place in a list; ``index`` is ``None`` where comprehensions make the list."""
-
-    index: int | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AnyKey:
-    """Every field of a struct that is written elsewhere."""
-
-
-Segment = Key | Computed | Position | AnyKey
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Loop:
-    """In an order key: the iteration of a ``for`` clause, by its number."""
-
-    number: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Place:
-    """In an order key: the place in a list or table that the program tells, by the number of the open segment."""
-
-    segment: int
-
-
-OrderKey = tuple[tuple[int, int] | Loop | Place, ...]
-LAST = (3, 0)
-"""Sorts an operation behind those that are written inside it."""
+__all__ = ["Site", "Survey", "find"]
 
 MERGING = frozenset({"apply", "patch", "patch-k8s-object"})
 """Operations with an argument ``patch`` whose comments steer the merge."""
-
-MARKER, TABLE, ELEMENT, REFERENCE = "marker", "table", "element", "reference"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Anchor:
-    """The text with which results are unified where the place of the operation itself is not written out.
-
-    ``depth`` is how many segments of the path lead to that text.
-    """
-
-    start: int
-    end: int
-    depth: int
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Site:
-    """One place that can hold an operation.
-
-    ``start`` and ``end`` are the span of the text that a result replaces; for a mirrored site (an operation that
-    stands in text written elsewhere, ``mirrored`` segments below that text) results are unified there instead.
-    """
-
-    number: int
-    path: tuple[Segment, ...]
-    presence: str
-    action: Action | None
-    guarded: bool
-    order: OrderKey
-    start: int
-    end: int
-    loops: tuple[int, ...]
-    field: Field | None
-    text: Text
-    mirrored: int = 0
-    anchor: Anchor | None = None
-    reach: frozenset[int] = frozenset()
-    tags: Mapping[tuple[str | int, ...], Mapping[str, str]] = dataclasses.field(default_factory=dict)
-
-    @property
-    def is_static(self) -> bool:
-        """Whether the path has no open segments."""
-        return all(
-            isinstance(segment, Key) or (isinstance(segment, Position) and segment.index is not None)
-            for segment in self.path
-        )
-
-    @property
-    def mandatory(self) -> bool:
-        """Whether this operation must be there in every evaluation until it has run."""
-        return not self.guarded and not self.mirrored and self.is_static
-
-
-@dataclasses.dataclass(slots=True)
-class Survey:
-    """What was found in a template."""
-
-    sites: list[Site]
-    names: Names
-    loops: dict[int, Clause]
-    computed: dict[int, tuple[Field, tuple[int, ...]]]
-    problems: list[tuple[str, int]]
-    plain: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -160,13 +67,13 @@ _Inner = tuple[tuple[Segment, ...], OrderKey, Action | None]
 _STEP = re.compile(r"@step\((\d+)\)")
 
 
-def find(file: scanner.File, packages: Mapping[str, CuePackage]) -> Survey:
+def find(file: File, packages: Mapping[str, CuePackage]) -> Survey:
     """List the sites of a scanned template; ``packages`` maps the identifiers it imports to packages of ours."""
     return _Finder(file, packages).survey()
 
 
 class _Finder:
-    def __init__(self, file: scanner.File, packages: Mapping[str, CuePackage]) -> None:
+    def __init__(self, file: File, packages: Mapping[str, CuePackage]) -> None:
         self.file = file
         self.packages = packages
         self.names = Names(file.body)
@@ -274,7 +181,7 @@ class _Finder:
         body = comprehension.body
         scope = self.names.scope_of(body)
         inner = here.step(guarded=True)
-        value = Expr(body.start, body.end, [scanner.Operand(body.start, body.end, struct=body)], structs=[body])
+        value = Expr(body.start, body.end, [Operand(body.start, body.end, struct=body)], structs=[body])
         self.walk_struct(body, scope, inner)
         action = self.action_of(value, scope)
         if action is not None or self._may_be_action(value, scope):
@@ -286,7 +193,7 @@ class _Finder:
         """The operation that the text of a value writes itself: by a definition, or by hand with ``#do``."""
         if not expr.is_conjunction:
             return None
-        for struct in scanner.child_structs(expr):
+        for struct in syntax.child_structs(expr):
             found = library.written_action(struct)
             if found is not None:
                 return found
@@ -314,11 +221,11 @@ class _Finder:
 
     def _guarded_action(self, expr: Expr, scope: Scope) -> bool:
         """Whether a comprehension inside a value embeds an operation: ``x: {if c {kube.#Apply & {…}}}``."""
-        for struct in scanner.child_structs(expr):
+        for struct in syntax.child_structs(expr):
             for decl in struct.decls:
                 if isinstance(decl, Comprehension):
                     body = decl.body
-                    value = Expr(body.start, body.end, [scanner.Operand(body.start, body.end, struct=body)])
+                    value = Expr(body.start, body.end, [Operand(body.start, body.end, struct=body)])
                     if self.action_of(value, scope) is not None or self._may_be_action(value, scope):
                         return True
         return False
@@ -350,7 +257,7 @@ class _Finder:
             definition = self._definition(ref, where)
             if definition is not None and definition.action is not None:
                 return True
-        if any(library.written_action(struct) for struct in scanner.child_structs(node.value)):
+        if any(library.written_action(struct) for struct in syntax.child_structs(node.value)):
             return True
         return any(self._node_may_be_action(inner, seen) for inner in self._operand_nodes(node.value, scope))
 
@@ -371,7 +278,7 @@ class _Finder:
                     yield from self._inside_expr(node.value, self.names.home(node), seen | {id(node)})
 
     def _inside_expr(self, expr: Expr, scope: Scope, seen: set[int]) -> Iterator[_Inner]:
-        for struct in scanner.child_structs(expr):
+        for struct in syntax.child_structs(expr):
             yield from self._inside_struct(struct, self.names.scope_of(struct), seen, ())
         yield from self._inside_refs(expr, scope, seen)
 
@@ -467,5 +374,5 @@ def _live(struct: Struct) -> Iterator[int]:
 
 
 def _live_in(expr: Expr) -> Iterator[int]:
-    for struct in scanner.child_structs(expr):
+    for struct in syntax.child_structs(expr):
         yield from _live(struct)

@@ -1,0 +1,130 @@
+"""Results of operations in the text of a program.
+
+The result of an operation that has run stands in the place of what was written: ``a: [{…result…}, <text>][0]``. The
+text stays, so that imports and aliases are still used, but decides nothing: what the server added or changed never
+conflicts with it. Under computed labels one text stands for many operations, so their results are looked up in a table
+by their labels; in lists that comprehensions make, and in text that stands elsewhere, results are unified.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vela_workflow.cue import values
+from vela_workflow.cue.naming import Naming
+from vela_workflow.cue.rewrite import Rewrite
+from vela_workflow.cue.survey import Anchor, Computed, Key, Path, Position, Segment, Site
+
+SEPARATOR = "\u001f"
+"""Joins computed labels to one table key; it cannot occur in a label that anybody types."""
+SEPARATOR_ESCAPE = "\\u001f"
+"""The same as CUE text writes it."""
+
+
+class Results:
+    """The results of one pass, on their way into the program."""
+
+    def __init__(self, sites: Sequence[Site], results: Mapping[Path, Any], names: Naming) -> None:
+        self.sites = sites
+        self.results = results
+        self.names = names
+
+    def put_in(self, edit: Rewrite) -> None:
+        """Put the results into the text of the template, each in the place of its operation."""
+        if not self.results:
+            return
+        anchors: set[tuple[int, int, int]] = set()
+        for site in self.sites:
+            found = [path for path in self.results if matches(site, path)]
+            if not found:
+                continue
+            if site.anchor is not None:
+                key = (site.anchor.start, site.anchor.end, site.anchor.depth)
+                if key not in anchors:
+                    anchors.add(key)
+                    self._unify(site, edit)
+            elif site.is_static:
+                edit.wrap(site.start, site.end, f"[{values.as_json(self.results[found[0]])}, ", "][0]")
+            else:
+                entry = self._entry(site.path, site.number)
+                edit.wrap(site.start, site.end, f"[if {entry} != _|_ {{{entry}}}, ", "][0]")
+
+    def _entry(self, path: Sequence[Segment], number: int) -> str:
+        labels = [self.names.label(segment.number) for segment in path if isinstance(segment, Computed)]
+        key = SEPARATOR_ESCAPE.join(f"\\({label})" for label in labels)
+        return f'{self.names.name("R")}.r{number}["{key}"]'
+
+    def _unify(self, site: Site, edit: Rewrite) -> None:
+        anchor = site.anchor
+        assert anchor is not None
+        prefix = site.path[: anchor.depth]
+        if any(isinstance(segment, Computed) for segment in prefix):
+            entry = self._entry(prefix, self._anchor_number(anchor))
+            added = f"[if {entry} != _|_ {{{entry}}}, _][0]"
+        else:
+            added = values.cue(self._below(tuple(written(segment) for segment in prefix)))
+        edit.wrap(anchor.start, anchor.end, "(", f") & {added}", rank=3)
+
+    @staticmethod
+    def _anchor_number(anchor: Anchor) -> int:
+        return 1_000_000 + anchor.start
+
+    def _below(self, prefix: Path) -> Any:
+        """All results below a path, as one nested value; gaps in lists are ``Top``."""
+        tree: Any = None
+        for path, result in self.results.items():
+            if path[: len(prefix)] == prefix:
+                tree = values.put(tree, path[len(prefix) :], result)
+        return tree
+
+    def tables(self) -> str:
+        """The results of operations under computed labels, by site and labels."""
+        tables: dict[str, dict[str, Any]] = {}
+        for site in self.sites:
+            for path in self.results:
+                if not matches(site, path) or site.is_static:
+                    continue
+                if site.anchor is None:
+                    key = SEPARATOR.join(str(path[i]) for i, s in enumerate(site.path) if isinstance(s, Computed))
+                    tables.setdefault(f"r{site.number}", {})[key] = self.results[path]
+                    continue
+                prefix = site.path[: site.anchor.depth]
+                if any(isinstance(segment, Computed) for segment in prefix):
+                    key = SEPARATOR.join(str(path[i]) for i, s in enumerate(prefix) if isinstance(s, Computed))
+                    table = tables.setdefault(f"r{self._anchor_number(site.anchor)}", {})
+                    table[key] = self._below(path[: site.anchor.depth])
+        if not tables:
+            return ""
+        body = ", ".join(
+            f"{name}: {{{', '.join(f'{json.dumps(key)}: {values.cue(value)}' for key, value in table.items())}}}"
+            for name, table in tables.items()
+        )
+        return f"let {self.names.name('R')} = {{{body}}}\n"
+
+
+def matches(site: Site, path: Path) -> bool:
+    """Whether a path that an evaluation told can be that of a site."""
+    if len(site.path) != len(path):
+        return False
+    for segment, part in zip(site.path, path, strict=True):
+        if isinstance(segment, Key) and segment.name != part:
+            return False
+        if isinstance(segment, Position) and (not isinstance(part, int) or segment.index not in (None, part)):
+            return False
+    return True
+
+
+def static_path(site: Site) -> Path:
+    """The path of a site without open segments."""
+    return tuple(written(segment) for segment in site.path)
+
+
+def written(segment: Segment) -> str | int:
+    """The part of a path that a segment without gaps stands for."""
+    if isinstance(segment, Key):
+        return segment.name
+    if isinstance(segment, Position) and segment.index is not None:
+        return segment.index
+    return ""

@@ -1,0 +1,69 @@
+"""Values and paths as CUE text.
+
+Data goes into a program as JSON, which is CUE. What JSON cannot say is said here: a value of which nothing is known
+(``TOP``), and a list of which only some elements are known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vela_workflow.cue.survey import Path
+
+
+def selector_of(root: str, path: Iterable[str | int]) -> str:
+    """A CUE selector that leads from ``root`` along ``path``."""
+    return root + "".join(selector(part) for part in path)
+
+
+def selector(part: str | int) -> str:
+    """One step of a selector: ``.name``, ``["any name"]`` or ``[index]``."""
+    if isinstance(part, int):
+        return f"[{part}]"
+    if part.isidentifier() or (part[:1] in "_#$" and part.replace("#", "_").replace("$", "_").isidentifier()):
+        return f".{part}"
+    return f"[{json.dumps(part)}]"
+
+
+class _Top:
+    """CUE's ``_``: says nothing about a value."""
+
+
+TOP = _Top()
+
+
+class _Padded(list[Any]):
+    """The known elements of a list that may have more; gaps are ``TOP``."""
+
+
+def put(tree: Any, path: Path, value: Any) -> Any:
+    """``tree`` with ``value`` at ``path``; gaps in lists are ``TOP`` and such lists may have more elements."""
+    if not path:
+        return value
+    head = path[0]
+    if isinstance(head, int):
+        items = _Padded(tree) if isinstance(tree, _Padded) else _Padded()
+        items += [TOP] * (head + 1 - len(items))
+        items[head] = put(None if items[head] is TOP else items[head], path[1:], value)
+        return items
+    fields = dict(tree) if isinstance(tree, dict) else {}
+    fields[head] = put(fields.get(head), path[1:], value)
+    return fields
+
+
+def cue(value: Any) -> str:
+    """A nested value as CUE: JSON, with ``_`` for what is not known and lists left open."""
+    if value is TOP or value is None:
+        return "_" if value is TOP else "null"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)}: {cue(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(cue(item) for item in value) + (", ...]" if isinstance(value, _Padded) else "]")
+    return as_json(value)
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON, which is CUE."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
