@@ -58,7 +58,10 @@ class ParameterChecker:
         key = (found.key, orjson.dumps([data.parameter, data.context], option=orjson.OPT_SORT_KEYS))
         answer = self._answers.get(key)
         if answer is None:
-            answer = Review(await self._problems(found, data), await self._unknown(found, data, schema))
+            problems = await self._problems(found, data)
+            told = {problem.path for problem in problems}
+            unknown = await self._unknown(found, data, schema)
+            answer = Review(problems, tuple(name for name in unknown if name.path not in told))
             self._answers[key] = answer
             if len(self._answers) > ANSWERS:
                 self._answers.popitem(last=False)
