@@ -139,7 +139,7 @@ def _status(board: boards.Board, now: datetime, blocked: str) -> JSON:
 
 def _phase(board: boards.Board, blocked: str) -> RunPhase:
     """The phase of the run (engine 3.10 and 3.11, decisions 13 and 14)."""
-    done = board.done
+    done = board.done and not blocked  # whose steps cannot be had has none to go by, which is not the same as none left
     failed = any(node.failed and not node.orphan for node in board.nodes)
     ended = board.terminated or board.broken
     if done and ended:
