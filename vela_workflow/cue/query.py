@@ -44,6 +44,8 @@ class Query:
                 value = f"{marshal}({root}.{self.names.output(index, attempt)})"
                 asked.append(f'if ({value}) != _|_ {{"{attempt}": {value}}}')
             lines.append(f'"out{index}": {{{", ".join(asked)}}}')
+        if not any(marshal in line for line in lines):
+            lines.append(f'"nothing": {marshal}(null)')  # an import that nothing uses is an error
         return ", ".join(lines) + "}\n"
 
     def _ask(self, index: int, site: Site, data: Data) -> str:
