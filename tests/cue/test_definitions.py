@@ -1,24 +1,24 @@
-"""Every built-in step definition, evaluated by the real ``cue`` command: what it does with what it is given."""
+"""Every built-in step definition, evaluated by the real ``cue`` command: what it does with what it is given.
+
+The golden files are tests of definitions as users write them. After a change of purpose their expectations are written
+anew by ``vela-workflow def test definitions/steps --tests tests/cue/definitions --update``.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import golden
 import pytest
-from harness import attempt
 
-from vela_workflow.authoring import definitions
+from vela_workflow.authoring import definitions, testing
+from vela_workflow.cli.rehearsal import Situation, Stage
 from vela_workflow.cue import scanner
-from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.scanner import Comprehension, Expr, Field, Struct
 
 FOLDER = Path(__file__).parent / "definitions"
 STEPS = {path.stem: definitions.render(path) for path in sorted((definitions.built_in() / "steps").glob("*.cue"))}
-CASES = [case for path in sorted(FOLDER.glob("*.txt")) for case in golden.read(path)]
-UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
+CASES = [case for path in sorted(FOLDER.glob("*.txt")) for case in testing.read(path)]
 
 CATEGORIES = {
     "Application Delivery",
@@ -37,22 +37,16 @@ def template(name: str) -> str:
     return text
 
 
+@pytest.fixture(scope="module")
+def stage(cue_command: Path) -> Iterator[Stage]:
+    with Stage(str(cue_command)) as made:
+        yield made
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.definition}: {case.title}")
-async def test_golden(evaluator: Evaluator, case: golden.Case) -> None:
-    run = await attempt(
-        evaluator,
-        template(case.definition),
-        parameter=case.section("parameter"),
-        context=case.section("context"),
-        canned=case.canned(),
-        outputs=case.section("outputs"),
-    )
-    told = golden.told(run)
-    if UPDATE:
-        kept = {other.title: other.section("expect") for other in golden.read(case.path)}
-        golden.update(case.path, {**kept, case.title: told})
-        pytest.skip("the expectation was written anew")
-    assert told == case.section("expect")
+async def test_golden(stage: Stage, case: testing.Case) -> None:
+    done = await stage.attempt(template(case.definition), Situation.of(case))
+    assert "\n".join(testing.differences(case.section("expect"), done.told())) == ""
 
 
 def test_every_definition_has_a_golden_file_and_every_file_a_definition() -> None:

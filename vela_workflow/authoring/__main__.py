@@ -1,10 +1,16 @@
-"""``python -m vela_workflow.authoring`` prints the page of all step definitions."""
+"""``python -m vela_workflow.authoring FOLDER`` writes the pages of all step definitions into a folder."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from vela_workflow.authoring import reference
 
 if __name__ == "__main__":
-    sys.stdout.write(reference.page())
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m vela_workflow.authoring docs/reference")
+    for name, text in reference.pages().items():
+        page = Path(sys.argv[1]) / name
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(text, encoding="utf-8")

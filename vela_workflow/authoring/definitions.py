@@ -30,6 +30,7 @@ from typing import Any, Final
 from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.authoring import literals
+from vela_workflow.authoring.origin import Origin
 from vela_workflow.cue import rewrite, scanner
 from vela_workflow.cue.scanner import Field
 
@@ -103,14 +104,18 @@ def render(source: Path | str) -> Definition:
 
     Raises ``Invalid`` with the line and column of what is wrong.
     """
-    text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+    return trace(source.read_text(encoding="utf-8") if isinstance(source, Path) else source)[0]
+
+
+def trace(text: str) -> tuple[Definition, Origin]:
+    """The object of a definition file, and where the lines of its template stand there; raises as ``render``."""
     try:
         return _render(text)
     except (scanner.ScanError, literals.NotPlainError) as error:
         raise _invalid(text, error.message, error.offset) from None
 
 
-def _render(text: str) -> Definition:
+def _render(text: str) -> tuple[Definition, Origin]:
     file = scanner.scan(text)
     head, template = _parts(file)
     words = literals.read(head.value, text)
@@ -125,13 +130,14 @@ def _render(text: str) -> Definition:
         metadata["annotations"] = annotations
     if labels:
         metadata["labels"] = labels
-    schematic = {"cue": {"template": _template_text(file, template)}}
-    return {
+    written, origin = _template(file, template)
+    definition: Definition = {
         "apiVersion": API_VERSION,
         "kind": kind,
         "metadata": metadata,
-        "spec": {**words.get("attributes", {}), "schematic": schematic},
+        "spec": {**words.get("attributes", {}), "schematic": {"cue": {"template": written}}},
     }
+    return definition, origin
 
 
 def _parts(file: scanner.File) -> tuple[Field, Field]:
@@ -180,13 +186,29 @@ def _prefixed(words: Mapping[str, str]) -> dict[str, str]:
     return {key if "/" in key else USER_PREFIX + key: value for key, value in words.items()}
 
 
-def _template_text(file: scanner.File, template: Field) -> str:
-    """The imports of the file and the body of its template, unindented."""
+def _template(file: scanner.File, template: Field) -> tuple[str, Origin]:
+    """The imports of the file and the body of its template, unindented; and where its lines come from."""
     body = template.value.operands[0]
-    inner = file.text[body.start + 1 : body.end - 1] if _braced(file.text, body) else file.text[body.start : body.end]
-    imports = "\n".join(file.text[start:end] for start, end in file.preamble if _is_import(file.text[start:end]))
-    text = _unindent(inner.strip("\n").rstrip())
-    return f"{imports}\n\n{text}\n" if imports else f"{text}\n"
+    braced = _braced(file.text, body)
+    start, end = (body.start + 1, body.end - 1) if braced else (body.start, body.end)
+    inner = file.text[start:end]
+    begin = start + len(inner) - len(inner.lstrip("\n"))
+    text, shift = _unindent(inner.strip("\n").rstrip())
+    imports = [span for span in file.preamble if _is_import(file.text[slice(*span)])]
+    lines: list[tuple[int, int]] = []
+    for from_, to in imports:
+        lines += _places(file.text, from_, file.text[from_:to].count("\n") + 1, 0)
+    if not imports:
+        return f"{text}\n", Origin(tuple(_places(file.text, begin, text.count("\n") + 1, shift)))
+    head = "\n".join(file.text[from_:to] for from_, to in imports)
+    lines = [*lines, (lines[-1][0], 0), *_places(file.text, begin, text.count("\n") + 1, shift)]
+    return f"{head}\n\n{text}\n", Origin(tuple(lines))
+
+
+def _places(text: str, offset: int, count: int, shift: int) -> list[tuple[int, int]]:
+    """The places of ``count`` lines from ``offset`` on, of which each lost ``shift`` columns."""
+    line, column = rewrite.place(text, offset)
+    return [(line, column - 1 + shift), *((line + number, shift) for number in range(1, count))]
 
 
 def _braced(text: str, body: scanner.Operand) -> bool:
@@ -197,16 +219,16 @@ def _is_import(text: str) -> bool:
     return text.startswith("import")
 
 
-def _unindent(text: str) -> str:
-    """Take away the white space that all lines start with; lines of strings keep theirs beyond that."""
+def _unindent(text: str) -> tuple[str, int]:
+    """Take away the white space that all lines start with, and tell how much; strings keep what goes beyond that."""
     lines = text.split("\n")
     filled = [line for line in lines if line.strip()]
     if not filled:
-        return ""
+        return "", 0
     prefix = filled[0][: len(filled[0]) - len(filled[0].lstrip())]
     while prefix and not all(line.startswith(prefix) for line in filled):
         prefix = prefix[:-1]
-    return "\n".join(line.removeprefix(prefix) for line in lines)
+    return "\n".join(line.removeprefix(prefix) for line in lines), len(prefix)
 
 
 def _invalid(text: str, message: str, offset: int) -> errors.Invalid:

@@ -1,18 +1,19 @@
-"""What a definition offers, for readers: its parameters with their comments, and the page of all definitions.
+"""What a definition offers, for readers: its parameters with their comments, as a page per definition.
 
 Everything comes from the definition file itself: the comment at its top is an example, the comments above the fields
-of ``parameter`` say what they mean, and types and defaults stand in the fields. So the page cannot say anything else
-than the definitions do; a test holds the page in ``docs/reference`` against them.
+of ``parameter`` say what they mean, and types and defaults stand in the fields. So a page cannot say anything else
+than its definition does; a test holds the pages in ``docs/reference`` against them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from vela_workflow.api import constants
 from vela_workflow.authoring import definitions
 from vela_workflow.cue import scanner
 from vela_workflow.cue.scanner import Clause, Comprehension, Expr, Field, Struct
@@ -20,9 +21,15 @@ from vela_workflow.cue.scanner import Clause, Comprehension, Expr, Field, Struct
 INTRODUCTION: Final = """\
 # Step types
 
-The definitions that come with vela-workflow, made from `definitions/steps` by `python -m vela_workflow.authoring`.
-A parameter without a default is required unless it says *optional*. `[]` stands for the elements of a list.
+The definitions that come with vela-workflow. These pages are made from the files in `definitions/steps` by
+`python -m vela_workflow.authoring docs/reference`.
 """
+
+STEPS: Final = "steps"
+"""The folder of step definitions, and the one of their pages."""
+
+OTHER: Final = "Other"
+"""The category of definitions that name none."""
 
 _BASIC: Final = re.compile(r"(string|int|bool)\b|\{…\}|\[\.\.\.")
 """Types that say all about a value, so that its default need not stand beside them."""
@@ -32,7 +39,8 @@ _BASIC: Final = re.compile(r"(string|int|bool)\b|\{…\}|\[\.\.\.")
 class Parameter:
     """One parameter. ``path`` leads to it from ``properties``; ``type`` and ``default`` are CUE text.
 
-    ``default`` is empty when there is none; ``when`` is the condition under which the parameter exists.
+    ``default`` is empty when there is none; ``when`` is the condition under which the parameter exists; ``offset`` is
+    where it stands in the template.
     """
 
     path: str
@@ -41,6 +49,7 @@ class Parameter:
     optional: bool
     meaning: str
     when: str = ""
+    offset: int = field(default=-1, compare=False)
 
 
 def parameters(template: str) -> list[Parameter]:
@@ -82,8 +91,8 @@ class _Reader:
     def _condition(self, clause: Clause) -> str:
         return self.text[clause.expr.start : clause.expr.end]
 
-    def _parameter(self, field: Field, path: str, when: str) -> Parameter:
-        alternatives = [_short(part) for part in _alternatives(self.text[field.value.start : field.value.end])]
+    def _parameter(self, decl: Field, path: str, when: str) -> Parameter:
+        alternatives = [_short(part) for part in _alternatives(self.text[decl.value.start : decl.value.end])]
         default = next((part[1:] for part in alternatives if part.startswith("*")), "")
         shown = [part.removeprefix("*") for part in alternatives]
         if default and len(shown) == 2 and _BASIC.match(shown[1]):
@@ -91,12 +100,13 @@ class _Reader:
         unique = list(dict.fromkeys(shown))
         if default == "{…}":
             default = ""
-        return Parameter(path, " | ".join(unique), default, field.optional_at >= 0, self._comment(field), when)
+        optional = decl.optional_at >= 0
+        return Parameter(path, " | ".join(unique), default, optional, self._comment(decl), when, decl.start)
 
-    def _comment(self, field: Field) -> str:
+    def _comment(self, decl: Field) -> str:
         """The lines of comment right above a field, as one text."""
         lines: list[str] = []
-        for line in reversed(self.text[: field.start].split("\n")[:-1]):
+        for line in reversed(self.text[: decl.start].split("\n")[:-1]):
             if not line.strip().startswith("//"):
                 break
             lines.append(line.strip().removeprefix("//").strip())
@@ -135,25 +145,54 @@ def example(source: str) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def page(folder: Path | None = None) -> str:
-    """The page of all step definitions of a folder (by default the built-in ones), in Markdown."""
-    files = sorted(((folder or definitions.built_in()) / "steps").glob("*.cue"))
-    return INTRODUCTION + "".join(_section(path) for path in files)
-
-
-def _section(path: Path) -> str:
-    source = path.read_text(encoding="utf-8")
+def document(source: str) -> str:
+    """The page of one definition, in Markdown, from the text of its file; raises ``Invalid`` when that is none."""
     definition = definitions.render(source)
     metadata = definition["metadata"]
-    annotations = metadata["annotations"]
-    category = annotations.get(f"{definitions.USER_PREFIX}category", "")
-    text = f"\n## {metadata['name']}\n\n"
-    text += f"{annotations['definition.oam.dev/description']} ({category})\n"
-    text += _example(example(source))
+    text = f"# {metadata['name']}\n\n{_summary(definition)}\n" + _example(example(source))
     rows = parameters(definition["spec"]["schematic"]["cue"]["template"])
     if not rows:
         return text + "\nNo parameters.\n"
-    return text + "\n| Parameter | Type | Default | Meaning |\n|---|---|---|---|\n" + "".join(map(_row, rows))
+    explained = (
+        "\nOne without a default is required unless it says *optional*. `[]` stands for the elements of a list.\n"
+    )
+    table = "\n| Parameter | Type | Default | Meaning |\n|---|---|---|---|\n" + "".join(map(_row, rows))
+    return f"{text}\n## Parameters\n{explained}{table}"
+
+
+def _summary(definition: definitions.Definition) -> str:
+    annotations = definition["metadata"].get("annotations") or {}
+    return str(annotations.get(constants.ANNOTATION_DEFINITION_DESCRIPTION) or "It has no description.")
+
+
+def _category(definition: definitions.Definition) -> str:
+    annotations = definition["metadata"].get("annotations") or {}
+    return str(annotations.get(f"{definitions.USER_PREFIX}category") or OTHER)
+
+
+def index(folder: Path | None = None) -> str:
+    """The page that leads to those of all step definitions of a folder (by default the built-in ones)."""
+    by_category: dict[str, list[definitions.Definition]] = {}
+    for path in _files(folder):
+        definition = definitions.render(path)
+        by_category.setdefault(_category(definition), []).append(definition)
+    text = INTRODUCTION
+    for category in sorted(by_category):
+        text += f"\n## {category}\n\n"
+        for definition in by_category[category]:
+            name = definition["metadata"]["name"]
+            text += f"- [{name}]({STEPS}/{name}.md): {_summary(definition)}\n"
+    return text
+
+
+def pages(folder: Path | None = None) -> dict[str, str]:
+    """All pages of a folder of definitions (by default the built-in ones) by their paths below ``docs/reference``."""
+    found = {f"{STEPS}/{path.stem}.md": document(path.read_text(encoding="utf-8")) for path in _files(folder)}
+    return {"definitions.md": index(folder), **found}
+
+
+def _files(folder: Path | None) -> list[Path]:
+    return sorted(((folder or definitions.built_in()) / STEPS).glob("*.cue"))
 
 
 def _example(comment: str) -> str:

@@ -34,6 +34,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "delete": Entry(f"{_HERE}.steering", "Delete runs."),
     "logs": Entry(f"{_HERE}.logs", "Show the logs of what the steps of a run started."),
     "debug": Entry(f"{_HERE}.debug", "Show what the templates of a run evaluated to."),
+    "def": Entry(f"{_HERE}.definitions", "Write step types, try them out, and put them into a cluster."),
+    "cluster": Entry(f"{_HERE}.clusters", "Join further clusters, and see how they are."),
     "version": Entry(f"{_HERE}.about", "Print the versions of this program and of the cluster."),
     "completion": Entry(f"{_HERE}.about", "Print a script that completes commands and names in a shell."),
 }

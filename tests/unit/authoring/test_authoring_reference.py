@@ -1,4 +1,4 @@
-"""Parameters as readers see them, and the page of all step types."""
+"""Parameters as readers see them, and the pages of all step types."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from vela_workflow.authoring import reference
 from vela_workflow.authoring.reference import Parameter
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "definitions.md"
+FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference"
+PAGES = reference.pages()
 
 
 @pytest.mark.parametrize(
@@ -59,5 +60,22 @@ def test_parameters(body: str, expected: list[Parameter]) -> None:
     assert reference.parameters(f"x: 1\nparameter: {{\n{body}\n}}\n") == expected
 
 
-def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == reference.page(), "run `python -m vela_workflow.authoring > " + str(PAGE)
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_up_to_date(name: str) -> None:
+    command = f"run `python -m vela_workflow.authoring {FOLDER}`"
+    assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name], command
+
+
+def test_there_is_no_page_without_a_definition() -> None:
+    assert {f"steps/{path.name}" for path in (FOLDER / "steps").iterdir()} == PAGES.keys() - {"definitions.md"}
+
+
+def test_a_parameter_tells_where_it_stands() -> None:
+    text = "x: 1\nparameter: {\n\tname: string\n}\n"
+    (found,) = reference.parameters(text)
+    assert text[found.offset :].startswith("name: string")
+
+
+def test_a_page_of_a_definition_that_says_little() -> None:
+    source = '"plain": type: "workflow-step"\ntemplate: {parameter: {}}\n'
+    assert reference.document(source) == "# plain\n\nIt has no description.\n\nNo parameters.\n"

@@ -35,9 +35,29 @@ _CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization
 
 
 async def do(call: Call) -> Outcome:
-    """``#HTTPDo``: the answer as ``statusCode``, ``body``, ``header`` and ``trailer``."""
-    request = await requests.prepare(call)
-    return Outcome(await send(request), sensitive=request.sensitive, warnings=request.warnings)
+    """``#HTTPDo``: the answer as ``statusCode``, ``body``, ``header`` and ``trailer``.
+
+    With ``request.tolerant`` a request that cannot be sent or gets no proper answer is a result too: ``err`` says why,
+    ``statusCode`` is 0. That holds for a request whose outcome nobody knows as well; it is not sent again.
+    """
+    tolerant = requests.tolerant(call.args)
+    try:
+        request = await requests.prepare(call)
+    except requests.UnusableURL as error:
+        if not tolerant:
+            raise
+        return Outcome(_unanswered(error))
+    try:
+        value = await send(request)
+    except errors.WorkflowError as error:
+        if not tolerant:
+            raise
+        value = _unanswered(error)
+    return Outcome(value, sensitive=request.sensitive, warnings=request.warnings)
+
+
+def _unanswered(error: errors.WorkflowError) -> JSON:
+    return {"statusCode": 0, "body": "", "err": error.message}
 
 
 @dataclass(slots=True)

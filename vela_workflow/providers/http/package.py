@@ -8,7 +8,7 @@ from vela_workflow.providers import schema
 from vela_workflow.providers.contract import Effect, Operation, Package
 from vela_workflow.providers.http import exchange, request
 
-RESULTS: Final = ("body", "header", "trailer", "statusCode")
+RESULTS: Final = ("body", "header", "trailer", "statusCode", "err")
 
 OPERATIONS: Final = {
     "do": Operation(

@@ -45,6 +45,21 @@ class Request:
         return f"{self.method} {self.url.with_user(None).with_query(None).with_fragment(None)}"
 
 
+class UnusableURL(errors.Terminal):
+    """The URL leads nowhere, so nothing can be sent."""
+
+
+def tolerant(args: JSON) -> bool:
+    """Whether a request that gets no answer is a result with ``err`` instead of an error.
+
+    Raises ``Terminal`` when ``request.tolerant`` is no boolean.
+    """
+    found = (arguments.optional_struct(args, "request") or {}).get("tolerant", False)
+    if not isinstance(found, bool):
+        raise arguments.wrong(f"request.tolerant must be true or false, not {found!r}")
+    return found
+
+
 def effect(args: JSON) -> Effect:
     """GET, HEAD and what asks to be repeated may be sent at every look at the step, anything else once."""
     if args.get("repeat") is True or args.get("method", "GET") in ("GET", "HEAD"):
@@ -96,9 +111,9 @@ def _url(text: str) -> yarl.URL:
     try:
         url = yarl.URL(text)
     except ValueError as error:
-        raise arguments.wrong(f"url: {error}") from error
+        raise UnusableURL(f"url: {error}", reason=arguments.REASON) from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise arguments.wrong("url must begin with http:// or https:// and name a host")
+        raise UnusableURL("url must begin with http:// or https:// and name a host", reason=arguments.REASON)
     return url
 
 

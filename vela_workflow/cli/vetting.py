@@ -1,0 +1,177 @@
+"""What is wrong with a definition, found before it is installed: every problem with its line and column.
+
+Three looks are taken, each only when the one before found nothing: does the file read as a definition; is the template
+sound as text (imports, operations, names); and do its values contradict each other while the parameters are open. A
+value that is merely not known yet is no problem: that is how templates are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vela_workflow import errors
+from vela_workflow.api import constants
+from vela_workflow.authoring import definitions, origin, reference
+from vela_workflow.authoring.origin import Origin
+from vela_workflow.cli.errors import CommandError
+from vela_workflow.cli.rehearsal import CONTEXT, Stage
+from vela_workflow.cue import messages, program, rewrite
+from vela_workflow.cue.program import Data
+from vela_workflow.cue.template import Template
+
+JSON = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """A definition as a person wrote it: ``file`` as messages name it, and the way from its template to its lines."""
+
+    file: str
+    definition: JSON
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        """The name of the definition."""
+        return str(self.definition["metadata"]["name"])
+
+    @property
+    def template(self) -> str:
+        """The text of its template."""
+        return str(self.definition["spec"]["schematic"]["cue"]["template"])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem of a file; a ``warning`` is one that only readers suffer from."""
+
+    file: str
+    problem: errors.Problem
+    warning: bool = False
+
+    def __str__(self) -> str:
+        place = f":{self.problem.line}:{self.problem.column}" if self.problem.line else ""
+        path = f"{self.problem.path}: " if self.problem.path else ""
+        return f"{self.file}{place}: {'warning: ' if self.warning else ''}{path}{self.problem.message}"
+
+    def data(self) -> JSON:
+        """As programs read it."""
+        found: JSON = {"file": self.file, "severity": "warning" if self.warning else "error"}
+        found |= {"line": self.problem.line, "column": self.problem.column} if self.problem.line else {}
+        found |= {"path": self.problem.path} if self.problem.path else {}
+        return {**found, "message": self.problem.message}
+
+
+def read(path: Path) -> list[Source]:
+    """The definitions in a file: one in a ``.cue`` file, any number in a manifest (YAML or JSON).
+
+    Raises ``Invalid`` with places in the file, ``CommandError`` when it cannot be read or holds none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if path.suffix == ".cue":
+        definition, where = definitions.trace(text)
+        return [Source(str(path), definition, where)]
+    found = [
+        Source(str(path), body, where)
+        for body, where in origin.of_manifest(text)
+        if body.get("kind") in definitions.TYPES and (body.get("metadata") or {}).get("name")
+    ]
+    if not found:
+        known = ", ".join(definitions.TYPES)
+        raise CommandError(f"{path} holds no definition; expected a .cue file, or a manifest with one of {known}")
+    return found
+
+
+def files(paths: list[Path]) -> list[Path]:
+    """The files to look at: those that are named, and all ``.cue`` files below folders; raises ``CommandError``."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.rglob("*.cue"))
+            if not inside:
+                raise CommandError(f"there is no .cue file below {path}")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise CommandError(f"there is no file {path}")
+    return found
+
+
+def of_error(file: str, error: errors.Invalid) -> list[Finding]:
+    """The problems that an error tells, as findings about a file."""
+    return [Finding(file, problem) for problem in error.problems]
+
+
+async def vet(stage: Stage, source: Source) -> list[Finding]:
+    """Every problem of a definition, in the order of the file; warnings only when there is nothing worse."""
+    evaluated = source.definition["kind"] == constants.STEP_DEFINITION.kind
+    try:
+        prepared = stage.evaluator.prepare(source.template)
+        problems, unused = await _contradictions(stage, prepared) if evaluated else ([], [])
+    except errors.Invalid as error:
+        problems, unused = list(error.problems), []
+    if problems:
+        return [Finding(source.file, problem) for problem in source.origin.problems(problems)]
+    warnings = source.origin.problems([*unused, *_undocumented(source.template)])
+    return [Finding(source.file, problem, warning=True) for problem in warnings]
+
+
+async def _contradictions(stage: Stage, prepared: Template) -> tuple[list[errors.Problem], list[errors.Problem]]:
+    """The conflicts in the values of a template, and the imports that nothing uses."""
+    data, dropped = Data({}, CONTEXT), frozenset[str]()
+    while True:
+        written = program.Builder(prepared).program(data, (), dropped=dropped)
+        _, _, stderr = await stage.evaluator.cue.run(written.explaining(()), "vet", "-c=false", "-E")
+        path = _template_import(prepared, messages.unused_import(stderr))
+        if path is None or path in dropped:
+            break
+        dropped |= {path}
+    reports = [one for one in messages.parse(stderr) if one.is_final or one.is_compile]
+    # Of several places the last is the innermost, where the mistake is most likely to be.
+    inward = [dataclasses.replace(one, places=one.places[::-1]) for one in reports]
+    conflicts = [problem for problem in messages.problems(inward, written) if problem.line]
+    unused = [
+        _placed(prepared.file.text, one.start, "imported and not used", one.path)
+        for one in prepared.file.imports
+        if one.path in dropped
+    ]
+    return _merged(conflicts), unused
+
+
+def _template_import(prepared: Template, path: str | None) -> str | None:
+    """The import path as the template writes it; programs have another one for packages of ours."""
+    if path is None:
+        return None
+    ours = prepared.library.packages.values()
+    return next((one.path for one in ours if one.program_path == path), path.split(":", 1)[0])
+
+
+def _merged(problems: list[errors.Problem]) -> list[errors.Problem]:
+    """One problem per value: each alternative of a disjunction refuses it with words of its own."""
+    found: dict[tuple[str, int, int], errors.Problem] = {}
+    for one in problems:
+        key = (one.path, one.line, one.column)
+        before = found.get(key)
+        found[key] = dataclasses.replace(one, message=f"{before.message}; {one.message}") if before else one
+    return list(found.values())
+
+
+def _undocumented(text: str) -> Iterator[errors.Problem]:
+    """Parameters without a comment, which is all that their users will ever read of them."""
+    for one in reference.parameters(text):
+        if not one.meaning:
+            yield _placed(
+                text, one.offset, "has no comment above it, which is what its users read", f"parameter.{one.path}"
+            )
+
+
+def _placed(text: str, offset: int, message: str, path: str) -> errors.Problem:
+    line, column = rewrite.place(text, offset)
+    return errors.Problem(message, path, line, column)
