@@ -132,7 +132,7 @@ def _case(path: Path, text: str, title: re.Match[str], end: int) -> Case:
     if text[title.end() : first].strip():
         line = _line(text, title.end()) + 1
         raise _wrong(path, line, "after its title a case has sections, each under a line -- name --")
-    ends = [match.start() for match in found[1:]] + [end]
+    ends = [*(match.start() for match in found[1:]), end][: len(found)]
     texts: dict[str, str] = {}
     lines: dict[str, int] = {}
     for match, stop in zip(found, ends, strict=True):
@@ -174,7 +174,7 @@ def differences(expected: JSON, did: JSON) -> list[str]:
     """The lines that differ, with ``-`` before what was expected and ``+`` before what was done."""
     if expected == did:
         return []
-    before, after = (write(value).splitlines() for value in (expected, did))
+    before, after = (write(value, flow=False).splitlines() for value in (expected, did))
     return list(difflib.unified_diff(before, after, "expected", "done", lineterm="", n=3))
 
 
@@ -200,10 +200,11 @@ def case(title: str, sections: Mapping[str, JSON], did: JSON) -> str:
     return f"== {title} ==\n{body}"
 
 
-def write(value: Any) -> str:
-    """A value as test files have it."""
+def write(value: Any, *, flow: bool = True) -> str:
+    """A value as test files have it; with ``flow`` the innermost collections are on one line each."""
+    style = None if flow else False
     return yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True, default_flow_style=None, indent=2
+        value, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True, default_flow_style=style, indent=2
     )
 
 
