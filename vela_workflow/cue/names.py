@@ -183,6 +183,10 @@ class Names:
         """The scope in which the value of a declaration is read."""
         return self._homes[id(node)]
 
+    def refs_of(self, field: Field) -> list[tuple[Ref, Scope]]:
+        """The references in the text of a field, in the order in which they are written."""
+        return list(self._facts[id(field)].refs)
+
     def inside(self, text: Text) -> frozenset[int]:
         """The ids of the fields that are written inside a text."""
         return frozenset(id(field) for field in self._facts[id(text)].fields)

@@ -17,7 +17,7 @@ from typing import Any
 
 from vela_workflow import errors
 from vela_workflow.api.constants import Reason
-from vela_workflow.cue import program
+from vela_workflow.cue import absence, program
 from vela_workflow.cue.evaluator import Act, Because, Evaluation, Evaluator
 from vela_workflow.cue.program import Data, Output, Path
 from vela_workflow.cue.sites import Site
@@ -230,12 +230,15 @@ class Attempt:
             self._ran.add(id(act.site))
             return None
         if go_on is None:
-            inner = ("continue",) if act.action.legacy else ("$params", "continue")
-            why = await self._evaluator.explain(self._template, self._data(), act.path, *inner)
-            if why is not None and why.because is Because.FINAL:
-                return self._failed(act.site, act.path, why.message)
-            if not message and why is not None:
-                message = f"waiting for {why.missing}" if why.missing else f"waiting: {why.message}"
+            awaited = absence.awaited(self._template, act.site, "continue", self._results)
+            if not awaited:
+                inner = ("continue",) if act.action.legacy else ("$params", "continue")
+                why = await self._evaluator.explain(self._template, self._data(), act.path, *inner)
+                if why is not None and why.because is Because.FINAL:
+                    return self._failed(act.site, act.path, why.message)
+                awaited = why.missing or why.message if why is not None else ""
+            if not message and awaited:
+                message = f"waiting for {awaited}"
         self._waiting = result.Waiting(errors.bounded(message or self._message), self._after)
         return None
 
