@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -52,11 +53,16 @@ def run(settings: Settings) -> None:
 
 async def _main(settings: Settings) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _stop_on_signals(stop)
     operator = Operator(settings)
     await operator.run(stop)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    if threading.current_thread() is threading.main_thread():
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
 
 
 class Operator:
@@ -210,20 +216,25 @@ class Operator:
                 ready_flag=ready,
             )
         )
-        announced = asyncio.create_task(self._announce(ready))
+        announced = asyncio.create_task(self._announce(ready, stop))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
         logger.info("stopping")
         self.readiness.stopping = True
         await self.leadership.stop(GRACE)
         await self.controller.queue.close(grace=GRACE)
+        # Kopf waits for, and then cancels, whatever tasks are left.
+        await self.hub.close()
+        await self.reporter.close()
         stopping.set()
         announced.cancel()
         stopped.cancel()
         await watching
 
-    async def _announce(self, ready: asyncio.Event) -> None:
+    async def _announce(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
         await ready.wait()
+        # Kopf has taken the signals over, and would stop watching before anything else has ended.
+        _stop_on_signals(stop)
         self.ready.set()
         logger.info("vela-workflow is running, %d definitions", len(self.definitions))
 
