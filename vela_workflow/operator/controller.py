@@ -16,6 +16,7 @@ import asyncio
 import dataclasses
 import logging
 import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,7 +48,7 @@ LIST_RETRY = 1.0
 
 @dataclasses.dataclass(slots=True)
 class _Record:
-    """A run that has not ended. ``body`` is its object as JSON text.
+    """A run that has not ended. ``body`` is its object as compressed JSON.
 
     ``seen`` is what the watch told while the run was worked on: most of it is what we wrote ourselves. ``stale`` says
     that a turn broke off, so what is known may be older than what it wrote.
@@ -264,7 +265,7 @@ class Controller:
 
     async def _reconcile(self, key: Key, record: _Record, woken: frozenset[str]) -> Decision | None:
         """Let the driver work on a run, in a task that ``leave`` can cancel; ``None`` when it did."""
-        body: JSON = await self._driver.read(*key) if record.stale else orjson.loads(record.body)
+        body: JSON = await self._driver.read(*key) if record.stale else _decoded(record.body)
         record.stale = False
         with fence.shard(record.shard), self._telemetry.turn(key, body) as turn:
             work = record.turn = asyncio.ensure_future(self._driver.reconcile(body, record.memory, woken))
@@ -345,6 +346,11 @@ def _is_for_us(body: Mapping[str, Any]) -> bool:
     return required is None or required == __version__
 
 
+def _decoded(text: bytes) -> JSON:
+    body: JSON = orjson.loads(zlib.decompress(text))
+    return body
+
+
 def _encoded(body: Mapping[str, Any]) -> bytes:
     metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    return orjson.dumps({**body, "metadata": metadata})
+    return zlib.compress(orjson.dumps({**body, "metadata": metadata}), 1)

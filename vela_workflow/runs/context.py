@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,6 +112,34 @@ class RunContext:
                     reason=constants.Reason.OUTPUT,
                 )
         return data, secret
+
+    def pack(self) -> bytes:
+        """All of it in few bytes, for the time between two passes; ``unpack`` is the way back."""
+        shown, hidden = self.written
+        whole = {
+            "name": self.name,
+            "values": self.variables.values,
+            "sensitive": sorted(self.variables.sensitive),
+            "engine": self.engine,
+            "journal": self.journal,
+            "waiting": self.waiting,
+            "memos": self.memos,
+            "versions": self.versions,
+            "written": [shown.hex(), hidden.hex()],
+        }
+        return zlib.compress(orjson.dumps(whole), 1)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> RunContext:
+        """The context that was packed."""
+        whole = orjson.loads(zlib.decompress(packed))
+        context = cls(whole["name"])
+        context.variables = Variables(whole["values"], whole["sensitive"])
+        context.engine, context.journal = whole["engine"], whole["journal"]
+        context.waiting, context.memos, context.versions = whole["waiting"], whole["memos"], whole["versions"]
+        shown, hidden = whole["written"]
+        context.written = (bytes.fromhex(shown), bytes.fromhex(hidden))
+        return context
 
     async def decode(self, data: Mapping[str, str], secret: Mapping[str, str], evaluator: Evaluator) -> None:
         """Take in stored data; variables that the Go controller wrote as CUE text are read too."""

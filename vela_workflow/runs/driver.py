@@ -72,11 +72,11 @@ class Observer(Protocol):
 class Memory:
     """What is kept of a run between passes, all of which can be rebuilt.
 
-    ``succeeded`` are, by step id, the operations that did in this attempt; ``interests`` what the waiting steps wait
-    for.
+    ``context`` is the packed ``RunContext``. ``succeeded`` are, by step id, the operations that did in this attempt;
+    ``interests`` what the waiting steps wait for.
     """
 
-    context: RunContext | None = None
+    context: bytes | None = None
     succeeded: dict[str, dict[Path, str]] = dataclasses.field(default_factory=dict)
     interests: dict[str, tuple[Interest, ...]] = dataclasses.field(default_factory=dict)
     written: bool = False
@@ -128,13 +128,15 @@ class Driver:
         the operator cannot be reached.
         """
         if memory.context is None:
-            memory.context = await self._contexts.load(body)
+            context = await self._contexts.load(body)
             # A process that begins with this run does not know yet what its waiting steps wait for.
             woken |= {run_pass.EVERYTHING}
-        reconcile = _Reconcile(
-            self._tools, self._contexts, body=body, memory=memory, context=memory.context, woken=woken
-        )
-        return await reconcile.run()
+        else:
+            context = RunContext.unpack(memory.context)
+        reconcile = _Reconcile(self._tools, self._contexts, body=body, memory=memory, context=context, woken=woken)
+        decision = await reconcile.run()
+        memory.context = context.pack()
+        return decision
 
 
 class _Reconcile:
