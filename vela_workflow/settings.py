@@ -112,6 +112,11 @@ class Settings(pydantic.BaseModel):
         default="vela-workflow-admission",
         description="Secret in the system namespace where replicas share the certificate of the webhooks.",
     )
+    admission_directory: str = pydantic.Field(
+        default="",
+        description="Directory with tls.crt and tls.key for the webhooks, from cert-manager, say; they are read again "
+        "when they change. Empty means that the operator makes and renews a certificate itself.",
+    )
     admission_configuration: str = pydantic.Field(
         default="vela-workflow",
         description="Name of the webhook configurations whose caBundle the operator keeps right; empty means none.",

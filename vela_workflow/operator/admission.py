@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import kopf
@@ -76,7 +77,9 @@ class Admission:
         self._settings = settings
         policy = Policy(settings.admission_unknown_types, settings.namespaces, settings.admission_timeout)
         self._reviewer = Reviewer(client, evaluator, definitions, policy)
-        self._keeper = certificates.Keeper(client, place(settings)) if settings.admission_port else None
+        self._keeper: certificates.Keeper | None = None
+        if settings.admission_port and not settings.admission_directory:
+            self._keeper = certificates.Keeper(client, place(settings))
 
     async def start(self) -> None:
         """Have a certificate to serve; raises ``WorkflowError`` when that cannot be."""
@@ -85,7 +88,7 @@ class Admission:
 
     def serve(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Let the kopf operator with this registry and these settings answer reviews; call after ``start``."""
-        if self._keeper is not None:
+        if self._settings.admission_port:
             _quiet()
             register(registry, self._reviewer)
             settings.admission.server = server(self._settings, self._keeper)
@@ -118,14 +121,18 @@ def place(settings: Settings) -> certificates.Place:
     )
 
 
-def server(settings: Settings, keeper: certificates.Keeper) -> kopf.WebhookServer:
-    """The server for ``OperatorSettings.admission.server``; it reads the certificate again when it is renewed."""
+def server(settings: Settings, keeper: certificates.Keeper | None) -> kopf.WebhookServer:
+    """The server for ``OperatorSettings.admission.server``; it reads the certificate again when it is renewed.
+
+    Without a ``keeper`` the certificate is given, as two files.
+    """
+    given = Path(settings.admission_directory)
     return kopf.WebhookServer(
         addr=settings.admission_address or None,
         port=settings.admission_port,
-        certfile=keeper.path,
-        pkeyfile=keeper.path,
-        cadata=keeper.authorities,
+        certfile=keeper.path if keeper is not None else given / "tls.crt",
+        pkeyfile=keeper.path if keeper is not None else given / "tls.key",
+        cadata=keeper.authorities if keeper is not None else None,
         file_check_interval=RENEWAL_NOTICED,
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import http.server
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -81,8 +82,11 @@ class Endpoint:
             def log_message(self, format: str, *args: Any) -> None:
                 """Probes are no news."""
 
+        class Server(http.server.ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in endpoint._address[0] else socket.AF_INET
+
         try:
-            self._server = http.server.ThreadingHTTPServer(self._address, Handler)
+            self._server = Server(self._address, Handler)
         except OSError as error:
             host, port = self._address
             raise errors.WorkflowError(f"cannot listen on {host}:{port} for metrics and probes: {error}") from error
