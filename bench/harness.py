@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import ssl
 import subprocess
 import sys
@@ -42,6 +43,9 @@ NAMESPACE = "bench"
 OPERATOR = "operator"
 PATIENCE = 300.0
 """Seconds that anything may take; a controller that needs longer has failed."""
+
+GRACE = 15.0
+"""Seconds that a controller has to end."""
 
 LINE_LIMIT = 4 * 1024 * 1024
 JSON_TYPE = "application/json"
@@ -255,7 +259,17 @@ async def started(command: str, tell: Callable[[str], None]) -> AsyncIterator[Be
             await runs.close()
             await server.close()
             if controller is not None:
-                controller.kill()
+                await _stop(controller)
+
+
+async def _stop(controller: Process) -> None:
+    """Let the controller clear up behind itself, and end it if it does not."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(controller.pid, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE
+    while controller.running and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    controller.kill()
 
 
 def _install(plane: ControlPlane) -> None:
