@@ -7,15 +7,19 @@ runs: the API server asks its webhooks all the same, and nothing is left behind.
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import dataclasses
 import json
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import yaml
 
 from tests.cluster import conftest
@@ -24,6 +28,7 @@ from tools.kubectl import Kubectl
 from tools.rest import Api, ApiError
 from tools.waiting import wait_for
 from vela_workflow.api import constants
+from vela_workflow.clusters import api, credentials
 from vela_workflow.operator import admission, certificates
 
 JSON = dict[str, Any]
@@ -450,3 +455,83 @@ def test_a_lost_authority_is_put_back_at_the_next_start(guarded: Guarded) -> Non
     (after,) = bundles()
     assert after != before
     wait_until_judged(guarded)
+
+
+# Certificates, shared and renewed.
+
+
+@pytest_asyncio.fixture
+async def client(kubeconfig: Path) -> AsyncIterator[api.HttpClient]:
+    made = api.connect("local", credentials.kubeconfig_file(str(kubeconfig)))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def place(admin: Api, namespace: str) -> Iterator[certificates.Place]:
+    """Webhook configurations that concern no namespace, and a Secret that is not there yet."""
+    name = fixture.unique("certified")
+    nowhere = {"matchLabels": {"kubernetes.io/metadata.name": "nowhere"}}
+    for manifest in admission.configurations(name, service=(namespace, "workflow"), namespaces=nowhere):
+        admin.create(manifest)
+    yield certificates.Place(namespace, name, certificates.service_names("workflow", namespace), name)
+    for kind in certificates.CONFIGURATION_KINDS:
+        admin.delete(certificates.CONFIGURATION_API, kind, name)
+
+
+def known_authorities(admin: Api, place: certificates.Place) -> set[bytes]:
+    """What the webhooks of both configurations trust."""
+    found = (
+        admin.get(certificates.CONFIGURATION_API, kind, place.configuration) or {}
+        for kind in certificates.CONFIGURATION_KINDS
+    )
+    return {base64.b64decode(webhook["clientConfig"]["caBundle"]) for one in found for webhook in one["webhooks"]}
+
+
+async def test_replicas_that_start_together_serve_one_certificate(
+    client: api.HttpClient, admin: Api, place: certificates.Place
+) -> None:
+    keepers = [certificates.Keeper(client, place) for _ in range(4)]
+    await asyncio.gather(*(keeper.check() for keeper in keepers))
+    assert len({keeper.path.read_bytes() for keeper in keepers}) == 1
+    assert keepers[0].path.stat().st_mode & 0o077 == 0, "the key is for nobody else"
+    assert known_authorities(admin, place) == {keepers[0].authorities}
+    for keeper in keepers:
+        await keeper.close()
+        assert not keeper.path.exists()
+
+
+async def test_renewal(client: api.HttpClient, admin: Api, place: certificates.Place) -> None:
+    now = datetime.now(UTC)
+    keeper = certificates.Keeper(client, place, lambda: now)
+    await keeper.check()
+    first, authorities = keeper.path.read_bytes(), keeper.authorities
+    await keeper.check()
+    assert keeper.path.read_bytes() == first, "a good certificate stays"
+    now += timedelta(days=300)
+    await keeper.check()
+    assert keeper.path.read_bytes() != first
+    assert keeper.authorities == authorities
+    now += timedelta(days=3000)
+    await keeper.check()
+    assert keeper.authorities.endswith(authorities), "who still serves the old one is trusted"
+    assert len(keeper.authorities) > len(authorities)
+    assert known_authorities(admin, place) == {keeper.authorities}
+    await keeper.close()
+
+
+async def test_a_configuration_that_comes_later_is_served(
+    client: api.HttpClient, admin: Api, place: certificates.Place
+) -> None:
+    for kind in certificates.CONFIGURATION_KINDS:
+        admin.delete(certificates.CONFIGURATION_API, kind, place.configuration)
+    keeper = certificates.Keeper(client, place)
+    await keeper.check()
+    assert keeper.path.exists()
+    for manifest in admission.configurations(place.configuration, service=(place.namespace, "workflow")):
+        for webhook in manifest["webhooks"]:
+            webhook["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": "nowhere"}}
+        admin.create(manifest)
+    await keeper.check()
+    assert known_authorities(admin, place) == {keeper.authorities}
+    await keeper.close()

@@ -221,6 +221,16 @@ async def test_a_view_that_is_behind_deletes_nothing(client: api.HttpClient, adm
 
 
 @pytest.mark.usefixtures("installed")
+async def test_who_stops_and_starts_again_goes_on(client: api.HttpClient, admin: Api, namespace: str) -> None:
+    found = retention.Retention(client)
+    found.seen(finished_run(admin, namespace, "before", 1))
+    found.start()
+    await found.close()
+    await looked(found, admin, namespace)
+    assert admin.get(RUN.api_version, RUN.kind, "before", namespace) is None
+
+
+@pytest.mark.usefixtures("installed")
 async def test_a_group_is_judged_by_what_is_there(client: api.HttpClient, admin: Api, namespace: str) -> None:
     """The newest run was deleted unseen: the one that is the newest now stays."""
     label = {constants.LABEL_PIPELINE: "g"}

@@ -151,7 +151,14 @@ class Retention:
         return len(self._known)
 
     def start(self) -> None:
-        """Delete from now on."""
+        """Delete from now on; also again after ``close``, as a leader does that comes back."""
+        self._heap.clear()
+        self._due.clear()
+        for key, known in self._known.items():
+            if known.ttl is not None:
+                self._look_at(key, known.end + known.ttl)
+        for group in self._groups:
+            self._look_at_group(group)
         self._task = asyncio.create_task(self._serve())
 
     async def close(self) -> None:
