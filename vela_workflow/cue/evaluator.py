@@ -22,7 +22,7 @@ from vela_workflow.cue.command import CueCommand, Refusal
 from vela_workflow.cue.data import Data, Output
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.messages import Report
-from vela_workflow.cue.program import Program
+from vela_workflow.cue.program import Dropped, Program
 from vela_workflow.cue.reading import Act, Evaluation
 from vela_workflow.cue.survey import Path
 from vela_workflow.cue.template import Template
@@ -66,7 +66,7 @@ class Evaluator:
         self.library = packages
         self._templates: OrderedDict[str, Template | errors.Invalid] = OrderedDict()
         self.answers = Answers(cue)
-        self._dropped: dict[str, frozenset[str]] = {}
+        self._dropped: dict[str, Dropped] = {}
         self._alone: set[str] = set()
 
     # Templates.
@@ -101,7 +101,9 @@ class Evaluator:
         """One pass; raises ``Invalid`` when the text does not compile, ``LimitExceeded`` when it needs too much."""
         answer = await self._ask(found, data, outputs)
         if not answer.get("alive"):
-            raise errors.Invalid([errors.Problem("the template has an error that leaves nothing of it")])
+            why = await self.explain(found, data, ())
+            nothing = errors.Problem("the template has an error that leaves nothing of it")
+            raise errors.Invalid(why.problems if why is not None else [nothing])
         return reading.read(found, data, outputs, answer)
 
     async def _ask(self, found: Template, data: Data, outputs: Sequence[Output]) -> dict[str, Any]:
@@ -111,25 +113,24 @@ class Evaluator:
             answer = await self.answers.ask(written.text, alone=found.key in self._alone)
             if isinstance(answer, bytes):
                 return command.loads(answer)
-            unused = messages.unused_import(answer.stderr)
-            if unused is None or not self._drop(found, unused):
-                self._alone.add(found.key)
+            if not self._drop(found, answer.stderr):
+                self._alone = {found.key, *(self._alone if len(self._alone) < TEMPLATES else ())}
                 raise self._invalid(answer, written)
 
-    def _dropped_of(self, found: Template) -> frozenset[str]:
+    def _dropped_of(self, found: Template) -> Dropped:
         return self._dropped.get(found.key, frozenset())
 
-    def _drop(self, found: Template, path: str) -> bool:
-        """Remember that nothing in a template uses an import; ``path`` is as programs write it.
-
-        False when that was known already, which would make no difference.
-        """
-        original = next(
-            (p.path for p in found.library.packages.values() if p.program_path == path), path.split(":", 1)[0]
-        )
+    def _drop(self, found: Template, stderr: str) -> bool:
+        """Remember which imports of a template the command says that nothing uses; whether that is news."""
+        originals = {package.program_path: package.path for package in found.library.packages.values()}
         before = self._dropped_of(found)
-        self._dropped[found.key] = before | {original}
-        return original not in before
+        unused = {(name, originals.get(path, path)) for name, path in messages.unused_imports(stderr)}
+        if unused <= before:
+            return False
+        if len(self._dropped) >= TEMPLATES:
+            self._dropped.clear()
+        self._dropped[found.key] = before | unused
+        return True
 
     @staticmethod
     def _invalid(refusal: Refusal, written: Program) -> errors.Invalid:
@@ -173,10 +174,6 @@ class Evaluator:
     async def _vet(self, found: Template, data: Data, concreteness: str) -> list[Report]:
         written = program.Builder(found).check_program(data, dropped=self._dropped_of(found))
         _, _, stderr = await self.cue.run(written.text, "vet", concreteness, "-E")
-        unused = messages.unused_import(stderr)
-        if unused is not None:
-            text = re.sub(rf"^import \S+ {re.escape(json.dumps(unused.split(':')[0]))}\n", "", written.text, flags=re.M)
-            _, _, stderr = await self.cue.run(text, "vet", concreteness, "-E")
         return [report for report in messages.parse(stderr) if not report.is_compile]
 
     async def expression(self, text: str, scope: Mapping[str, Any]) -> Any:

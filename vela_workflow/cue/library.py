@@ -128,11 +128,14 @@ def written_action(struct: Struct) -> Action | None:
                 words[decl.name] = text
         elif isinstance(decl, Field) and decl.name in ("$params", "$returns"):
             flat = False
-    if "#do" not in words:
+    if words.get("#do", STEPS) == STEPS:
         return None
     provider = words.get("#provider", "builtin")
     return Action(words["#do"], provider, legacy=flat and provider in LEGACY_PROVIDERS)
 
+
+STEPS = "steps"
+"""What very old templates write as ``#do`` of a struct that only holds operations (spec ops 10)."""
 
 LEGACY_PROVIDERS = frozenset({"op", "ql"})
 """Providers whose operations have arguments and results at the top level of the action (spec ops 1)."""

@@ -26,6 +26,8 @@ _NOT_YET = (
     "unresolved disjunction",
     "key value of dynamic field must be concrete",
     "index out of range",
+    "required field missing",
+    "field is required but not present",
 )
 _FINAL = (
     "conflicting",
@@ -42,7 +44,6 @@ _FINAL = (
     "cycle",
     "division by zero",
     "cannot use",
-    "field is required but not present",
 )
 COMPILE = (
     re.compile(r"reference \"[^\"]+\" not found"),
@@ -55,7 +56,9 @@ COMPILE = (
 )
 
 _PLACE = re.compile(r"^\s+(?:\./)?(?P<file>[^\s:]+):(?P<line>\d+):(?P<column>\d+)$")
-_UNUSED = re.compile(r"imported and not used: \"(?P<path>[^\"]+)\"")
+_UNUSED = re.compile(r"imported and not used: \"(?P<path>[^\"]+)\"(?: as (?P<name>\w+))?")
+_LET = re.compile(r"^let\[\]\.?")
+"""How CUE names the inside of a ``let``, where the template stands."""
 _SUMMARY = re.compile(r"\d+ errors in empty disjunction")
 _DATA_COUNT = re.compile(r" \(and \d+ more errors?\)")
 
@@ -114,10 +117,9 @@ def _report(head: str, places: list[tuple[str, int, int]]) -> Report:
     return Report(text, "", tuple(places))
 
 
-def unused_import(stderr: str) -> str | None:
-    """The import path that the command says nothing uses."""
-    match = _UNUSED.search(stderr)
-    return match["path"] if match else None
+def unused_imports(stderr: str) -> frozenset[tuple[str, str]]:
+    """The imports that the command says nothing uses, as pairs of name (as far as it differs) and path."""
+    return frozenset((match["name"] or "", match["path"]) for match in _UNUSED.finditer(stderr))
 
 
 def problems(reports: list[Report], program: Program) -> list[errors.Problem]:
@@ -151,7 +153,7 @@ def readable(message: str, tag: str) -> str:
 def readable_path(path: str, tag: str) -> str:
     """A CUE path as users write it: ``ports.0.port`` and without names of ours."""
     text = re.sub(rf"\b(?:E|P|W|_o\d+_\d+)_{tag}\.?", "", path)
-    return text.removeprefix("OUT.")
+    return _LET.sub("", text.removeprefix("OUT."))
 
 
 def missing(reports: list[Report], tag: str) -> Iterator[str]:

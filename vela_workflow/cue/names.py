@@ -28,7 +28,7 @@ Node = Field | Let | Variable
 """What a name can mean."""
 
 Text = Node | Expr | Comprehension
-"""What can be asked for its reach: a node, or an element of a list."""
+"""What can be asked for its reach: a node, an element of a list or what is embedded in a struct."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -94,7 +94,7 @@ class Names:
         if isinstance(decl, Comprehension):
             self._comprehension(decl, scope)
         elif isinstance(decl, Embed):
-            self._expr(decl.value, scope)
+            self._element(decl.value, scope)
         else:
             self._binding(decl, scope)
 
@@ -153,14 +153,17 @@ class Names:
 
     def _list(self, literal: ListLit, scope: Scope) -> None:
         for element in literal.elements:
-            facts = _Facts(guards=list(self._guards))
-            self._facts[id(element)] = facts
-            self._holders.append(facts)
-            if isinstance(element, Comprehension):
-                self._comprehension(element, scope)
-            else:
-                self._expr(element, scope)
-            self._holders.pop()
+            self._element(element, scope)
+
+    def _element(self, element: Expr | Comprehension, scope: Scope) -> None:
+        facts = _Facts(guards=list(self._guards))
+        self._facts[id(element)] = facts
+        self._holders.append(facts)
+        if isinstance(element, Comprehension):
+            self._comprehension(element, scope)
+        else:
+            self._expr(element, scope)
+        self._holders.pop()
 
     # Questions.
 
@@ -186,6 +189,14 @@ class Names:
     def refs_of(self, field: Field) -> list[tuple[Ref, Scope]]:
         """The references in the text of a field, in the order in which they are written."""
         return list(self._facts[id(field)].refs)
+
+    def refs_in(self, text: Text) -> list[tuple[Ref, Scope]]:
+        """All references that are written inside a text."""
+        return self._facts[id(text)].refs
+
+    def writes(self, text: Text, name: str) -> bool:
+        """Whether a field of a name is written inside a text."""
+        return any(field.name == name for field in self._facts[id(text)].fields)
 
     def inside(self, text: Text) -> frozenset[int]:
         """The ids of the fields that are written inside a text."""

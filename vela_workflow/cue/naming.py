@@ -21,6 +21,16 @@ class Naming:
         """A name at the level of the file: ``W`` for the template, ``P`` for its parameters, ``R`` for results."""
         return f"{word}_{self.tag}"
 
+    @property
+    def json(self) -> str:
+        """The name by which a program uses CUE's package ``encoding/json``."""
+        return self.name("J")
+
+    @property
+    def sentinel(self) -> str:
+        """The hidden field that is there unless an error leaves nothing of the template."""
+        return f"_sent_{self.tag}"
+
     def output(self, index: int, attempt: int) -> str:
         """The hidden field that holds a candidate of an output."""
         return f"_o{index}_{attempt}_{self.tag}"

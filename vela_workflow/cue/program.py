@@ -12,7 +12,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from vela_workflow.cue import rewrite, values
+from vela_workflow.cue import rewrite, scanner, values
 from vela_workflow.cue.data import Data, Output
 from vela_workflow.cue.naming import OUT, Naming
 from vela_workflow.cue.query import Query
@@ -20,9 +20,12 @@ from vela_workflow.cue.results import Results, static_path
 from vela_workflow.cue.rewrite import Piece, Rewrite, SourceMap
 from vela_workflow.cue.survey import ELEMENT, MARKER, Path, Site
 from vela_workflow.cue.syntax import Clause, Comprehension, Expr, Field, Struct
-from vela_workflow.cue.template import Template
+from vela_workflow.cue.template import Template, free_refs
 
-__all__ = ["OUT", "Builder", "Data", "Output", "Path", "Program", "static_path"]
+__all__ = ["OUT", "Builder", "Data", "Dropped", "Output", "Path", "Program", "static_path"]
+
+Dropped = frozenset[tuple[str, str]]
+"""Imports that nothing uses, as pairs of name and path."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,14 +58,17 @@ class Builder:
 
     # Programs.
 
-    def program(self, data: Data, outputs: Sequence[Output], *, dropped: frozenset[str]) -> Program:
-        """The program of a pass; ``dropped`` are the import paths to leave out because nothing uses them."""
+    def program(self, data: Data, outputs: Sequence[Output], *, dropped: Dropped) -> Program:
+        """The program of a pass; ``dropped`` are the imports to leave out because nothing uses them."""
         body, body_pieces = self._body(data).write()
         checked, checked_pieces = self._checked()
         parts = _Parts()
+        query = self._query.text(data, outputs, checked=bool(checked))
         parts.add("package p\n")
-        parts.add(self._imports(dropped, outputs))
-        parts.add(f'let {self.names.name("W")} = {{"sent": true\n')
+        parts.add(self._imports(dropped, outputs, self.template.free | _used(outputs)))
+        if f"{self.names.json}." in query:
+            parts.add(f'import {self.names.json} "encoding/json"\n')
+        parts.add(f"let {self.names.name('W')} = {{{self.names.sentinel}: true\n")
         parts.add(body, body_pieces)
         parts.add(f"\nparameter: {values.as_json(data.parameter)}\ncontext: {values.as_json(data.context)}\n")
         for index, output in enumerate(outputs):
@@ -74,10 +80,10 @@ class Builder:
             parts.add(f"let {self.names.name('P')} = {{\n")
             parts.add(checked, checked_pieces)
             parts.add(f"\nparameter: {values.as_json(data.parameter)}\ncontext: {values.as_json(data.context)}\n}}\n")
-        parts.add(self._query.text(data, outputs, checked=bool(checked)))
+        parts.add(query)
         return Program(parts.text(), SourceMap(parts.text(), self.template.text, parts.pieces), self.tag)
 
-    def check_program(self, data: Data, *, dropped: frozenset[str]) -> Program:
+    def check_program(self, data: Data, *, dropped: Dropped) -> Program:
         """The program that holds ``parameter`` against its schema and nothing else, for ``cue vet``.
 
         Values of ``TOP`` in the parameters are left open.
@@ -85,26 +91,25 @@ class Builder:
         checked, pieces = self._checked()
         parts = _Parts()
         parts.add("package p\n")
-        parts.add(self._imports(dropped, (), within=checked))
+        parts.add(self._imports(dropped, (), _names_in(checked)))
         parts.add(checked, pieces)
         parts.add(f"\nparameter: {values.cue(data.parameter)}\ncontext: {values.as_json(data.context)}\n")
         return Program(parts.text(), SourceMap(parts.text(), self.template.text, parts.pieces), self.tag)
 
-    def _imports(self, dropped: frozenset[str], outputs: Sequence[Output], *, within: str = "") -> str:
-        text = within or self.template.text
-        lines = [f'import {self.names.name("J")} "encoding/json"\n'] if not within else []
-        used = text + "\n".join(candidate for output in outputs for candidate in output.candidates)
+    def _imports(self, dropped: Dropped, outputs: Sequence[Output], used: frozenset[str]) -> str:
+        """The import clauses: of the template those whose names are in ``used``, and those of the outputs."""
+        packages = self.template.library.packages
+        wanted = []
         for found in self.template.imports:
-            package = self.template.library.packages.get(found.path)
+            package = packages.get(found.path)
             name = found.alias or (package.identifier if package else found.name)
-            if found.path in dropped or f"{name}." not in used:
-                continue
-            path = package.program_path if package else found.path
-            lines.append(f"import {name} {json.dumps(path)}\n")
-        for name, path in {pair for output in outputs for pair in output.imports}:
-            line = f"import {name} {json.dumps(path)}\n"
-            if line not in lines:
-                lines.append(line)
+            if name in used and (name, found.path) not in dropped:
+                wanted.append((name, found.path))
+        wanted.extend(pair for output in outputs for pair in output.imports)
+        lines = []
+        for name, path in dict.fromkeys(wanted):
+            source = packages[path].program_path if path in packages else path.split(":", 1)[0]
+            lines.append(f"import {name} {json.dumps(source)}\n")
         return "".join(lines)
 
     # The template's text with markers and results.
@@ -167,7 +172,16 @@ class Builder:
             if key:
                 edit.cut(clause.names_start, clause.names_start + 1)
             key = inserted
-        edit.insert(clause.end, f" let {self.names.index(number)} = {key}", size=-1)
+        edit.insert(clause.end, f" let {self.names.index(number)} = {self._place(clause, key)}", size=-1)
+
+    def _place(self, clause: Clause, key: str) -> str:
+        """The number of an iteration: the index in a list, the place among the keys of a struct."""
+        source = self.template.text[clause.expr.start : clause.expr.end]
+        if clause.expr.lists and clause.expr.lists[0].end == clause.expr.end:
+            return key
+        k, n = (f"{letter}_{self.tag}" for letter in "kn")
+        places = f"for {n}, {k} in [for {k}, _ in {source} {{{k}}}] if {k} == {key} {{{n}}}"
+        return f"[if ({key} & int) != _|_ {{{key}}}, if ({key} & int) == _|_ {places}][0]"
 
     def _label(self, number: int, field: Field, edit: Rewrite) -> None:
         """Give a computed label a name, so that the marker table and the field itself use the same value."""
@@ -219,6 +233,15 @@ class Builder:
             pieces.extend(rewrite.Piece(piece.start + len(text), piece.source, piece.length) for piece in found)
             text += part + "\n"
         return text, pieces
+
+
+def _used(outputs: Sequence[Output]) -> frozenset[str]:
+    return frozenset[str]().union(*(_names_in(text) for output in outputs for text in output.candidates))
+
+
+def _names_in(text: str) -> frozenset[str]:
+    """The names that a text uses and does not declare."""
+    return frozenset(ref.name for ref, _ in free_refs(scanner.scan(text)))
 
 
 class _Parts:

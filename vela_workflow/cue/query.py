@@ -26,8 +26,8 @@ class Query:
     def text(self, data: Data, outputs: Sequence[Output], *, checked: bool) -> str:
         """The field ``OUT`` of a program; with ``checked`` it asks whether the parameters fit, too."""
         root = self.names.name("W")
-        marshal = f"{self.names.name('J')}.Marshal"
-        lines = [f'{OUT}: {{"alive": ({root}["sent"]) != _|_']
+        marshal = f"{self.names.json}.Marshal"
+        lines = [f'{OUT}: {{"alive": ({root}.{self.names.sentinel}) != _|_']
         if checked:
             lines.append(f'"param": ({marshal}({self.names.name("P")}.parameter)) != _|_')
         acts = [self._ask(index, site, data) for index, site in enumerate(self.survey.sites)]
@@ -52,7 +52,7 @@ class Query:
         """The entry of one site: present or not, its open labels, its arguments as JSON."""
         if site.is_static and results.static_path(site) in data.results:
             return ""
-        marshal = f"{self.names.name('J')}.Marshal"
+        marshal = f"{self.names.json}.Marshal"
         current = self.names.name("W")
         conditions: list[str] = []
         keys: list[str] = []

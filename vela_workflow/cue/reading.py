@@ -15,8 +15,8 @@ import orjson
 
 from vela_workflow.cue import results
 from vela_workflow.cue.data import Data, Output
-from vela_workflow.cue.library import Action
-from vela_workflow.cue.survey import Computed, Key, Loop, Path, Place, Position, Site
+from vela_workflow.cue.library import LEGACY_PROVIDERS, STEPS, Action
+from vela_workflow.cue.survey import Computed, Key, Loop, Path, Place, Position, Site, label
 from vela_workflow.cue.syntax import Field
 from vela_workflow.cue.template import Template
 
@@ -60,7 +60,6 @@ def read(found: Template, data: Data, outputs: Sequence[Output], answer: Mapping
     acts: list[Act] = []
     seen: set[Path] = set()
     present: set[int] = set()
-    ranks: dict[int, dict[str, int]] = {}
     for entry in answer["acts"]:
         site = survey.sites[entry["s"]]
         present.add(id(site))
@@ -77,7 +76,7 @@ def read(found: Template, data: Data, outputs: Sequence[Output], answer: Mapping
                 path=path,
                 action=action,
                 value=orjson.loads(entry["v"]) if "v" in entry else None,
-                order=_order(site, entry.get("i", ()), open_parts, ranks, survey.computed),
+                order=_order(site, entry.get("i", ()), open_parts, survey.computed),
                 go_on=orjson.loads(entry["c"]) if "c" in entry else None,
                 message=orjson.loads(entry["m"]) if "m" in entry else "",
             )
@@ -98,10 +97,10 @@ def _has_run(site: Site, data: Data) -> bool:
 def _told_action(entry: Mapping[str, Any]) -> Action | None:
     """The operation that a reference turned out to be."""
     do = entry.get("do")
-    if not isinstance(do, str) or not do:
+    if not isinstance(do, str) or do in ("", STEPS):
         return None
     provider = str(entry.get("p") or "builtin")
-    return Action(do, provider, legacy="n" not in entry and provider in ("op", "ql"))
+    return Action(do, provider, legacy="n" not in entry and provider in LEGACY_PROVIDERS)
 
 
 def _path(site: Site, keys: Sequence[str | int]) -> tuple[Path, dict[int, str | int]]:
@@ -116,6 +115,8 @@ def _path(site: Site, keys: Sequence[str | int]) -> tuple[Path, dict[int, str | 
             parts.append(segment.index)
         else:
             value = next(told)
+            if isinstance(value, str):
+                value = label(value)
             opened[depth] = value
             parts.append(value)
     return tuple(parts), opened
@@ -125,7 +126,6 @@ def _order(
     site: Site,
     indexes: Sequence[Mapping[str, Any]],
     opened: Mapping[int, str | int],
-    ranks: dict[int, dict[str, int]],
     computed: Mapping[int, tuple[Field, tuple[int, ...]]],
 ) -> OrderValue:
     """The order key of one operation, with iterations and list places filled in."""
@@ -133,7 +133,7 @@ def _order(
     key: list[tuple[int, ...]] = []
     for part in site.order:
         if isinstance(part, Loop):
-            key.append((1, _rank(part.number, iterations.get(part.number, ""), ranks)))
+            key.append((1, iterations.get(part.number, 0)))
         elif isinstance(part, Place):
             place = opened.get(part.segment, 0)
             key.append((1, place if isinstance(place, int) else 0))
@@ -144,23 +144,19 @@ def _order(
 
 def _iterations(
     site: Site, indexes: Sequence[Mapping[str, Any]], computed: Mapping[int, tuple[Field, tuple[int, ...]]]
-) -> dict[int, str]:
-    """The loop keys of an operation: each marker table tells those of the loops around its label."""
-    found: dict[int, str] = {}
+) -> dict[int, int]:
+    """The iterations that made an operation, by loop: each marker table tells those of the loops around its label.
+
+    A label that several iterations make belongs to the first.
+    """
+    found: dict[int, int] = {}
     labels = [segment for segment in site.path if isinstance(segment, Computed)]
     for segment, table in zip(labels, indexes, strict=False):
-        first = next(iter(table), "")
         _, loops = computed[segment.number]
-        found.update(zip(loops, first.split("/"), strict=False))
+        told = [[int(place) for place in key.split("/")] for key in table if key]
+        if told:
+            found.update(zip(loops, min(told), strict=True))
     return found
-
-
-def _rank(number: int, key: str, ranks: dict[int, dict[str, int]]) -> int:
-    """The place of an iteration: list indexes are numbers, keys of structs count in the order they are told."""
-    if key.isdigit():
-        return int(key)
-    table = ranks.setdefault(number, {})
-    return table.setdefault(key, len(table))
 
 
 def _outputs(outputs: Sequence[Output], answer: Mapping[str, Any]) -> dict[str, Any]:

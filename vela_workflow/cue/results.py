@@ -8,14 +8,13 @@ by their labels; in lists that comprehensions make, and in text that stands else
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vela_workflow.cue import values
 from vela_workflow.cue.naming import Naming
 from vela_workflow.cue.rewrite import Rewrite
-from vela_workflow.cue.survey import Anchor, Computed, Key, Path, Position, Segment, Site
+from vela_workflow.cue.survey import Anchor, Computed, Key, Path, Position, Segment, Site, unlabelled
 
 SEPARATOR = "\u001f"
 """Joins computed labels to one table key; it cannot occur in a label that anybody types."""
@@ -87,21 +86,23 @@ class Results:
                 if not matches(site, path) or site.is_static:
                     continue
                 if site.anchor is None:
-                    key = SEPARATOR.join(str(path[i]) for i, s in enumerate(site.path) if isinstance(s, Computed))
+                    key = _computed(site.path, path)
                     tables.setdefault(f"r{site.number}", {})[key] = self.results[path]
                     continue
                 prefix = site.path[: site.anchor.depth]
                 if any(isinstance(segment, Computed) for segment in prefix):
-                    key = SEPARATOR.join(str(path[i]) for i, s in enumerate(prefix) if isinstance(s, Computed))
+                    key = _computed(prefix, path)
                     table = tables.setdefault(f"r{self._anchor_number(site.anchor)}", {})
                     table[key] = self._below(path[: site.anchor.depth])
         if not tables:
             return ""
-        body = ", ".join(
-            f"{name}: {{{', '.join(f'{json.dumps(key)}: {values.cue(value)}' for key, value in table.items())}}}"
-            for name, table in tables.items()
-        )
-        return f"let {self.names.name('R')} = {{{body}}}\n"
+        return f"let {self.names.name('R')} = {values.cue(tables)}\n"
+
+
+def _computed(segments: Sequence[Segment], path: Path) -> str:
+    """The key of a table: the computed labels in a path."""
+    labels = (str(part) for segment, part in zip(segments, path, strict=False) if isinstance(segment, Computed))
+    return SEPARATOR.join(unlabelled(part) for part in labels)
 
 
 def matches(site: Site, path: Path) -> bool:

@@ -344,6 +344,7 @@ class _Scanner(Cursor):
     def _selectors(self, expr: Expr, operand: Operand) -> None:
         tail: list[str | None] = []
         ref = operand.ref
+        inside = len(expr.inner)
         while (token := self.peek()) is not None:
             if token.is_op("."):
                 self.take()
@@ -368,8 +369,9 @@ class _Scanner(Cursor):
                 operand.struct = operand.list = operand.group = None
         if ref is not None:
             ref.tail = tuple(tail)
-        elif tail:
-            operand.struct = operand.list = operand.group = None
+        operand.derived = bool(tail) and operand.ref is None
+        if operand.derived and ref is not None and ref.name == "close" and len(tail) == 1 == len(expr.inner) - inside:
+            operand.group, operand.derived = expr.inner[-1], False
 
     def _index(self, expr: Expr) -> str | None:
         opening = self.take()

@@ -38,6 +38,7 @@ from vela_workflow.cue.survey import (
     Segment,
     Site,
     Survey,
+    label,
 )
 from vela_workflow.cue.syntax import Comprehension, Embed, Expr, Field, File, Let, ListLit, Operand, Ref, Struct
 
@@ -56,6 +57,7 @@ class _Here:
     guarded: bool = False
     loops: tuple[int, ...] = ()
     owner: Field | None = None
+    embedded: Expr | None = None
     anchor: Anchor | None = None
 
     def step(self, **changes: object) -> _Here:
@@ -86,9 +88,9 @@ class _Finder:
         self.names.set_opaque(site.field for site in self.result.sites if site.field is not None and not site.mirrored)
         for site in self.result.sites:
             site.reach = self.names.reach([site.text]) | self.names.inside(site.text)
-            if site.mirrored and site.field is not None:
+            if site.mirrored:
                 # What stands beside it in the other text is told by the same field.
-                site.reach |= {id(site.field)}
+                site.reach |= {site.identity}
             if isinstance(site.text, Field) and site.action is not None and site.action.do in MERGING:
                 site.tags = tags.of_patch(self.file.text, site.text.value)
         self.result.problems.extend(self._unknown_names())
@@ -117,7 +119,8 @@ class _Finder:
             elif isinstance(decl, Comprehension):
                 self.walk_comprehension(decl, here, (1, decl.start))
             elif isinstance(decl, Embed) and not decl.ellipsis:
-                self.walk_nested(decl.value, scope, here.step(order=(*here.order, (1, decl.start))))
+                inner = here.step(order=(*here.order, (1, decl.start)), embedded=decl.value)
+                self.walk_nested(decl.value, scope, inner)
 
     def walk_comprehension(self, comprehension: Comprehension, here: _Here, level: tuple[int, int]) -> None:
         order: list[tuple[int, int] | Loop | Place] = [*here.order, level]
@@ -135,7 +138,7 @@ class _Finder:
         if field.is_definition or field.pattern or (not here.path and field.name in ("parameter", "context")):
             return
         level = next(((0, int(m[1])) for text in field.attributes if (m := _STEP.match(text))), (1, field.start))
-        segment: Segment = Key(field.name) if field.name is not None else Computed(self.next_number(), field)
+        segment: Segment = _key(field) or Computed(self.next_number(), field)
         inner = here.step(path=(*here.path, segment), order=(*here.order, level), owner=field)
         before = len(self.result.sites)
         self.walk_value(field.value, scope, inner, field, text=field)
@@ -150,7 +153,7 @@ class _Finder:
         action = self.action_of(expr, scope)
         if action is not None or self._may_be_action(expr, scope):
             self._add(expr, here, field, action, text)
-        elif self._guarded_action(expr, scope):
+        elif self._guarded_action(expr, scope) or self._might_be_action(expr, scope, text, set()):
             self._add(expr, here.step(guarded=True), field, None, text)
 
     def walk_nested(self, expr: Expr, scope: Scope, here: _Here) -> None:
@@ -161,7 +164,7 @@ class _Finder:
                 self.walk_nested(operand.group, scope, here)
             elif operand.list is not None:
                 self.walk_list(operand.list, scope, here)
-        if here.path and expr.is_conjunction:
+        if expr.is_conjunction:
             self._mirror(expr, scope, here)
 
     def walk_list(self, literal: ListLit, scope: Scope, here: _Here) -> None:
@@ -261,6 +264,41 @@ class _Finder:
             return True
         return any(self._node_may_be_action(inner, seen) for inner in self._operand_nodes(node.value, scope))
 
+    def _might_be_action(self, expr: Expr, scope: Scope, text: Text, seen: set[int]) -> bool:
+        """Whether a value is made of operations in a way that only CUE can tell: ``[if c {a}, b][0]``, ``#all[name]``.
+
+        ``text`` is what holds the value.
+        """
+        if id(expr) in seen or not expr.is_conjunction:
+            return False
+        seen.add(id(expr))
+        if any(operand.derived or (operand.ref and None in operand.ref.tail) for operand in expr.operands):
+            return self._mentions_action(text, set())
+        return any(
+            self._might_be_action(node.value, self.names.home(node), node, seen)
+            for node in self._operand_nodes(expr, scope)
+        )
+
+    def _mentions_action(self, text: Text, seen: set[int]) -> bool:
+        if id(text) in seen:
+            return False
+        seen.add(id(text))
+        if self.names.writes(text, "#do"):
+            return True
+        for ref, scope in self.names.refs_in(text):
+            definition = self._definition(ref, scope)
+            if definition is not None and definition.action is not None:
+                return True
+            if self._package(ref, scope) is not None and not ref.tail:
+                return True
+            if any(
+                self._mentions_action(node, seen)
+                for node in self.names.exact(_known(ref), scope)
+                if id(node) not in self.live
+            ):
+                return True
+        return False
+
     # Operations that stand in text written elsewhere.
 
     def _mirror(self, expr: Expr, scope: Scope, here: _Here) -> None:
@@ -288,7 +326,7 @@ class _Finder:
                 inner_scope = self.names.scope_of(decl.body)
                 yield from self._inside_struct(decl.body, inner_scope, seen, (*prefix, (1, decl.start)))
             elif isinstance(decl, Field) and not decl.is_definition and not decl.pattern and id(decl) not in seen:
-                segment: Segment = Key(decl.name) if decl.name is not None else AnyKey()
+                segment: Segment = _key(decl) or AnyKey()
                 order: OrderKey = (*prefix, (1, decl.start))
                 for path, rest, action in self._inside_expr(decl.value, scope, seen | {id(decl)}):
                     yield (segment, *path), (*order, *rest), action
@@ -339,7 +377,7 @@ class _Finder:
                 end=expr.end,
                 loops=here.loops,
                 field=here.owner,
-                text=here.owner if here.owner is not None else expr,
+                text=here.owner or here.embedded or expr,
                 mirrored=len(path),
                 anchor=here.anchor or Anchor(_value_start(expr), expr.end, len(here.path)),
             )
@@ -354,6 +392,16 @@ class _Finder:
                 continue
             what = "operation" if name.startswith("#") else "field"
             yield f"{package.path} has no {what} {name}", ref.start
+
+
+def _known(ref: Ref) -> Ref:
+    """A reference up to its first computed index."""
+    known = ref.tail[: ref.tail.index(None)] if None in ref.tail else ref.tail
+    return Ref(ref.name, known, ref.start, ref.end)
+
+
+def _key(field: Field) -> Key | None:
+    return Key(label(field.name, quoted=field.quoted)) if field.name is not None else None
 
 
 def _value_start(expr: Expr) -> int:

@@ -9,6 +9,7 @@ for them, ``reading.py`` fills the gaps in.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 
 from vela_workflow.cue.library import Action
@@ -16,12 +17,28 @@ from vela_workflow.cue.names import Names, Text
 from vela_workflow.cue.syntax import Clause, Field
 
 Path = tuple[str | int, ...]
-"""The labels and list indexes that lead to a value."""
+"""The labels and list indexes that lead to a value; labels as ``label`` makes them."""
+
+
+def label(name: str, *, quoted: bool = True) -> str:
+    """A label as part of a path: the bare name, in quotes where it would be taken for another kind of label.
+
+    ``"_x"`` and ``_x``, ``"#x"`` and ``#x`` are different fields.
+    """
+    return json.dumps(name, ensure_ascii=False) if quoted and name[:1] in _MARKS else name
+
+
+def unlabelled(part: str) -> str:
+    """The name behind a part of a path; the inverse of ``label``."""
+    return str(json.loads(part)) if part.startswith('"') else part
+
+
+_MARKS = frozenset({"_", "#", '"'})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Key:
-    """A label that the text writes."""
+    """A label that the text writes, as part of a path."""
 
     name: str
 
@@ -105,6 +122,11 @@ class Site:
     anchor: Anchor | None = None
     reach: frozenset[int] = frozenset()
     tags: Mapping[tuple[str | int, ...], Mapping[str, str]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def identity(self) -> int:
+        """What ``reach`` tells this operation by: the field that it is the value of, or the text that holds it."""
+        return id(self.field) if self.field is not None else id(self.text)
 
     @property
     def is_static(self) -> bool:

@@ -27,7 +27,8 @@ class Ref:
 class Operand:
     """One operand of an expression: one of the fields is set, or none for numbers, calls and the like.
 
-    ``literal`` is the value of a plain string.
+    ``literal`` is the value of a plain string. A ``derived`` operand is what a call or a selector makes of something:
+    nothing of that stands in it as a whole.
     """
 
     start: int
@@ -37,6 +38,7 @@ class Operand:
     struct: Struct | None = None
     list: ListLit | None = None
     group: Expr | None = None
+    derived: bool = False
 
 
 @dataclasses.dataclass(slots=True, eq=False)

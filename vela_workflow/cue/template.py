@@ -11,14 +11,15 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vela_workflow import errors
-from vela_workflow.cue import compat, library, rewrite, scanner, sites
+from vela_workflow.cue import compat, library, rewrite, scanner, sites, tokens
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.names import Names, Scope
 from vela_workflow.cue.scanner import Comprehension, Field, Import, Let
 from vela_workflow.cue.sites import Survey
+from vela_workflow.cue.tokens import Token
 
 TEXT_LIMIT = 512 * 1024
 """The size of a template in characters from which on it is refused."""
@@ -33,7 +34,10 @@ BUILTINS = frozenset({
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Template:
-    """A prepared template: immutable, shared by all steps that use its text."""
+    """A prepared template: immutable, shared by all steps that use its text.
+
+    ``free`` are the names that its text uses and does not declare: packages and what CUE declares.
+    """
 
     text: str
     file: scanner.File
@@ -43,6 +47,7 @@ class Template:
     key: str
     tag: str
     parameter_spans: tuple[tuple[int, int], ...] | None
+    free: frozenset[str]
 
     def reach_of_text(self, text: str) -> frozenset[int]:
         """The ids of the fields that an expression on the template's values (an output) can depend on.
@@ -56,7 +61,8 @@ class Template:
     def unknown_names(self, text: str) -> frozenset[str]:
         """The names in an expression that neither it, the template nor CUE declares; raises ``scanner.ScanError``."""
         file = scanner.scan(text)
-        imported = {found.name for found in file.imports} | {found.name for found in self.imports}
+        allowed = {found.name for found in file.imports if _is_known(found.path, self.library)}
+        imported = allowed | {found.name for found in self.imports}
         known = imported | BUILTINS | {"parameter", "context"}
         return frozenset(
             ref.name
@@ -95,6 +101,7 @@ def prepare(text: str, packages: Library) -> Template:
         key=key,
         tag=_tag(key, text),
         parameter_spans=_parameter_spans(file, survey),
+        free=frozenset(ref.name for ref, scope in survey.names.refs if not survey.names.lookup(ref.name, scope)),
     )
 
 
@@ -120,30 +127,30 @@ def _refused(file: scanner.File, packages: Library) -> Iterator[tuple[str, int]]
     for token in file.attributes:
         yield f"file-level attribute {token.text} is not allowed in a template", token.start
     for found in file.imports:
-        if found.path not in packages.packages and not library.is_standard(found.path):
+        if not _is_known(found.path, packages):
             known = ", ".join(sorted(packages.packages))
             yield f"unknown import {json.dumps(found.path)}; there are {known} and CUE's standard packages", found.start
-    for match in re.finditer(r"@(extern|embed|experiment)\b", file.text):
-        if any(start <= match.start() < end for start, end in _code_spans(file)):
-            yield f"attribute {match[0]} is not allowed in a template", match.start()
+    if _REACHING_OUT.search(file.text):
+        for token in _attributes(tokens.tokenize(file.text)):
+            match = _REACHING_OUT.match(token.text)
+            if match and token not in file.attributes:
+                yield f"attribute {match[0]} is not allowed in a template", token.start
 
 
-def _code_spans(file: scanner.File) -> Iterator[tuple[int, int]]:
-    """The spans of attributes on fields; attributes elsewhere are seen by the scanner."""
-    for field in _fields(file.body):
-        for attribute in field.attributes:
-            start = file.text.find(attribute, field.value.end)
-            yield start, start + len(attribute)
+_REACHING_OUT = re.compile(r"@(extern|embed|experiment)\b")
+"""Attributes by which CUE reads files or changes its language."""
 
 
-def _fields(struct: scanner.Struct) -> Iterator[Field]:
-    for decl in struct.decls:
-        if isinstance(decl, Field):
-            yield decl
-            for inner in decl.value.structs:
-                yield from _fields(inner)
-        elif isinstance(decl, Comprehension):
-            yield from _fields(decl.body)
+def _attributes(words: Iterable[Token]) -> Iterator[Token]:
+    for token in words:
+        if token.kind == tokens.ATTRIBUTE:
+            yield token
+        for part in token.parts:
+            yield from _attributes(part)
+
+
+def _is_known(path: str, packages: Library) -> bool:
+    return path in packages.packages or library.is_standard(path)
 
 
 def free_refs(file: scanner.File) -> list[tuple[scanner.Ref, Scope]]:

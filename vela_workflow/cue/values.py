@@ -7,10 +7,11 @@ Data goes into a program as JSON, which is CUE. What JSON cannot say is said her
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vela_workflow.cue.survey import Path
+from vela_workflow.cue.survey import Path, label
 
 
 def selector_of(root: str, path: Iterable[str | int]) -> str:
@@ -22,9 +23,16 @@ def selector(part: str | int) -> str:
     """One step of a selector: ``.name``, ``["any name"]`` or ``[index]``."""
     if isinstance(part, int):
         return f"[{part}]"
-    if part.isidentifier() or (part[:1] in "_#$" and part.replace("#", "_").replace("$", "_").isidentifier()):
-        return f".{part}"
-    return f"[{json.dumps(part)}]"
+    if part.startswith('"'):
+        return f"[{part}]"
+    return f".{part}" if _NAME.fullmatch(part) else f"[{_quoted(part)}]"
+
+
+_NAME = re.compile(r"(?:_?#)?[A-Za-z_$][\w$]*|_", re.ASCII)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 class _Top:
@@ -32,6 +40,10 @@ class _Top:
 
 
 TOP = _Top()
+
+
+class _Fields(dict[str, Any]):
+    """Fields by their labels as parts of paths; hidden fields and definitions may be among them."""
 
 
 class _Padded(list[Any]):
@@ -48,20 +60,32 @@ def put(tree: Any, path: Path, value: Any) -> Any:
         items += [TOP] * (head + 1 - len(items))
         items[head] = put(None if items[head] is TOP else items[head], path[1:], value)
         return items
-    fields = dict(tree) if isinstance(tree, dict) else {}
+    fields = _fields(tree)
     fields[head] = put(fields.get(head), path[1:], value)
     return fields
+
+
+def _fields(tree: Any) -> _Fields:
+    if isinstance(tree, _Fields):
+        return _Fields(tree)
+    return _Fields({label(name): item for name, item in tree.items()} if isinstance(tree, dict) else {})
 
 
 def cue(value: Any) -> str:
     """A nested value as CUE: JSON, with ``_`` for what is not known and lists left open."""
     if value is TOP or value is None:
         return "_" if value is TOP else "null"
+    if isinstance(value, _Fields):
+        return "{" + ", ".join(f"{_written(part)}: {cue(item)}" for part, item in value.items()) + "}"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)}: {cue(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_quoted(key)}: {cue(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(cue(item) for item in value) + (", ...]" if isinstance(value, _Padded) else "]")
     return as_json(value)
+
+
+def _written(part: str) -> str:
+    return part if part[:1] in ('"', "_", "#") else _quoted(part)
 
 
 def as_json(value: Any) -> str:

@@ -197,10 +197,9 @@ class Attempt:
         if value is None:
             return
         self._results[act.path] = value
-        if act.site.field is not None:
-            self._changed.add(id(act.site.field))
-            if act.action.provider not in PURE_PROVIDERS:
-                self._live.add(id(act.site.field))
+        self._changed.add(act.site.identity)
+        if act.action.provider not in PURE_PROVIDERS:
+            self._live.add(act.site.identity)
 
     def _control(self, act: Act, control: Control) -> result.Result | None:
         match control.kind:
@@ -296,9 +295,9 @@ class Attempt:
         if act.action.do not in CONTROLS or not act.site.guarded:
             return False
         stopped = {
-            id(site.field)
+            site.identity
             for site in self._template.survey.sites
-            if site.field is not None and id(site) not in self._ran and not _is_control(site) and site is not act.site
+            if id(site) not in self._ran and not _is_control(site) and site is not act.site
         }
         return not act.site.reach & stopped
 
