@@ -8,9 +8,10 @@ value that is merely not known yet is no problem: that is how templates are.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from vela_workflow import errors
 from vela_workflow.api import constants
@@ -125,32 +126,33 @@ async def vet(stage: Stage, source: Source) -> list[Finding]:
 
 async def _contradictions(stage: Stage, prepared: Template) -> tuple[list[errors.Problem], list[errors.Problem]]:
     """The conflicts in the values of a template, and the imports that nothing uses."""
-    data, dropped = Data({}, CONTEXT), frozenset[str]()
+    written = program.Builder(prepared).program(Data({}, CONTEXT), (), dropped=frozenset())
+    text = written.explaining(())
     while True:
-        written = program.Builder(prepared).program(data, (), dropped=dropped)
-        _, _, stderr = await stage.evaluator.cue.run(written.explaining(()), "vet", "-c=false", "-E")
-        path = _template_import(prepared, messages.unused_import(stderr))
-        if path is None or path in dropped:
+        _, _, stderr = await stage.evaluator.cue.run(text, "vet", "-c=false", "-E")
+        fewer = _without_imports(text, set(_UNUSED.findall(stderr)))
+        if fewer == text:
             break
-        dropped |= {path}
+        text = fewer
     reports = [one for one in messages.parse(stderr) if one.is_final or one.is_compile]
     # Of several places the last is the innermost, where the mistake is most likely to be.
     inward = [dataclasses.replace(one, places=one.places[::-1]) for one in reports]
     conflicts = [problem for problem in messages.problems(inward, written) if problem.line]
     unused = [
-        _placed(prepared.file.text, one.start, "imported and not used", one.path)
+        _placed(prepared.text, one.start, "imported and not used", one.path)
         for one in prepared.file.imports
-        if one.path in dropped
+        if one.name not in prepared.free
     ]
     return _merged(conflicts), unused
 
 
-def _template_import(prepared: Template, path: str | None) -> str | None:
-    """The import path as the template writes it; programs have another one for packages of ours."""
-    if path is None:
-        return None
-    ours = prepared.library.packages.values()
-    return next((one.path for one in ours if one.program_path == path), path.split(":", 1)[0])
+_UNUSED: Final = re.compile(r'imported and not used: ("[^"]+")')
+"""CUE takes an import that nothing uses for an error; here it is a warning, and no reason to stop looking."""
+
+
+def _without_imports(text: str, paths: set[str]) -> str:
+    """A program without some of its imports; all other lines keep their numbers."""
+    return re.sub(r"^import \S* ?(\S+)$", lambda line: "" if line[1] in paths else line[0], text, flags=re.MULTILINE)
 
 
 def _merged(problems: list[errors.Problem]) -> list[errors.Problem]:

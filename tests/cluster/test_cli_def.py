@@ -1,0 +1,327 @@
+"""``vela-workflow def``: step types from the first line to the cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from tests.cluster.cli.cli_support import Cli, Done
+from tools.rest import Api
+from vela_workflow.api import constants
+from vela_workflow.authoring import definitions
+from vela_workflow.cli import main
+
+JSON = dict[str, Any]
+STEP = constants.STEP_DEFINITION
+GOLDEN = Path(__file__).resolve().parents[1] / "cue" / "definitions"
+Def = Callable[..., Done]
+
+GOOD = """\
+import "vela/builtin"
+
+"{name}": {{
+	type:        "workflow-step"
+	description: "Say something."
+}}
+template: {{
+	tell: builtin.#Message & {{$params: message: parameter.text}}
+	parameter: {{
+		// What to say.
+		text: string
+	}}
+}}
+"""
+
+GREETER = """\
+package greeter
+
+#Greet: {
+	#do:       "greet"
+	#provider: "greeter"
+	$params: name: string
+	...
+}
+"""
+
+PACKAGE: JSON = {
+    "apiVersion": "cue.oam.dev/v1alpha1",
+    "kind": "Package",
+    "metadata": {"name": "greeter"},
+    "spec": {
+        "path": "ext/greeter",
+        "templates": {"greeter.cue": GREETER},
+        "provider": {"protocol": "http", "endpoint": "http://127.0.0.1:1"},
+    },
+}
+
+USES_PACKAGE = """\
+import "ext/greeter"
+
+greets: type: "workflow-step"
+template: {
+	greet: greeter.#Greet & {$params: name: parameter.name}
+	parameter: {
+		// Whom to greet.
+		name: string
+	}
+}
+"""
+
+
+@pytest.fixture
+def run(cue_command: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Def:
+    """Types commands of ``def`` in an empty folder, with no cluster in reach."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VELA_WORKFLOW_CUE", str(cue_command))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-such-kubeconfig"))
+
+    def type_(*arguments: str) -> Done:
+        done = CliRunner().invoke(main.app, ["def", *arguments])
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+    return type_
+
+
+# Without a cluster.
+
+
+def test_a_new_step_type_works_from_the_start(run: Def, tmp_path: Path) -> None:
+    made = run("init", "my-step")
+    assert (made.code, made.lines) == (0, ["my-step.cue written", "my-step.test.txt written"])
+    vetted = run("vet", "my-step.cue")
+    assert (vetted.code, vetted.out, vetted.err) == (0, "", "1 definition, nothing wrong\n")
+    tested = run("test", "my-step.cue")
+    assert tested.code == 0
+    assert tested.lines[-1] == "4 passed"
+    again = run("init", "my-step")
+    assert again.code == 1
+    assert "my-step.cue is there already; nothing was written" in again.err
+    assert run("init", "My_Step").code == 2
+
+
+VET = [
+    pytest.param("a: kube.#Aply & {}", "kube", "Aply", id="an operation that is not there"),
+    pytest.param("a: kube.#Apply & {$params: cluster: 3}", "3", "conflicting values 3", id="a wrong type"),
+    pytest.param('a: kube.#Apply & {$params: clutser: ""}', "clutser", "field not allowed", id="an unknown argument"),
+    pytest.param("a: paramter.x", "paramter", 'reference "paramter" not found', id="a misspelt name"),
+    pytest.param('a: 1 & "x"', '"x"', "conflicting values 1", id="a contradiction"),
+    pytest.param("a: strings.ToUpper(5)", "5", "cannot use 5", id="a wrong argument of a function"),
+    pytest.param("a: {b: }", "}", "expected operand", id="a value that is missing"),
+]
+
+
+@pytest.mark.parametrize(("line", "at", "said"), VET)
+def test_vet_tells_line_and_column(run: Def, tmp_path: Path, line: str, at: str, said: str) -> None:
+    head = 'import (\n\t"strings"\n\t"vela/kube"\n)\nx: type: "workflow-step"\ntemplate: {\n'
+    (tmp_path / "x.cue").write_text(f"{head}\t{line}\n\tu: [strings.MinRunes(1), kube.#Read]\n}}\n", encoding="utf-8")
+    done = run("vet", "x.cue")
+    assert done.code == 1
+    assert done.out.startswith(f"x.cue:7:{line.index(at) + 2}: "), done.out
+    assert said in done.out
+
+
+def test_vet_tells_every_problem_of_every_file(run: Def, tmp_path: Path) -> None:
+    head = 'x: type: "workflow-step"\ntemplate: {\n'
+    (tmp_path / "a.cue").write_text(f"{head}\ta: one\n\tb: two\n}}\n", encoding="utf-8")
+    (tmp_path / "b.cue").write_text("x: 3\n", encoding="utf-8")
+    cue = {"template": "a: 1\nb: three\n"}
+    manifest = {"kind": STEP.kind, "metadata": {"name": "y"}, "spec": {"schematic": {"cue": cue}}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(manifest, default_style="|"), encoding="utf-8")
+    done = run("vet", "a.cue", "b.cue", "c.yaml", "-o", "json")
+    assert done.code == 1
+    found = json.loads(done.out)
+    assert {one["severity"] for one in found} == {"error"}
+    assert sorted((one["file"], one["line"]) for one in found) == [
+        ("a.cue", 3),
+        ("a.cue", 4),
+        ("b.cue", 1),
+        ("c.yaml", _line(tmp_path / "c.yaml", "three")),
+    ]
+
+
+def _line(path: Path, word: str) -> int:
+    text = path.read_text(encoding="utf-8")
+    return text.count("\n", 0, text.index(word)) + 1
+
+
+def test_vet_warns_of_what_only_readers_suffer_from(run: Def, tmp_path: Path) -> None:
+    text = 'import "strings"\nx: type: "workflow-step"\ntemplate: {\n\tparameter: {\n\t\ta: string\n\t}\n}\n'
+    (tmp_path / "x.cue").write_text(text, encoding="utf-8")
+    done = run("vet", "x.cue")
+    assert done.code == 0
+    assert [line.partition(": warning: ")[0] for line in done.lines] == ["x.cue:1:8", "x.cue:5:3"]
+
+
+def test_the_built_in_definitions_are_sound(run: Def) -> None:
+    done = run("vet", str(definitions.built_in()))
+    assert (done.code, done.out) == (0, "")
+
+
+def test_render_shows_operations_and_the_end(run: Def, tmp_path: Path) -> None:
+    (tmp_path / "answers.yaml").write_text("output: {value: {status: {readyReplicas: 2}}}\n", encoding="utf-8")
+    (tmp_path / "properties.yaml").write_text("{image: nginx, replicas: 1}\n", encoding="utf-8")
+    arguments = ["render", "apply-deployment", "-f", "properties.yaml", "--set", "replicas=2", "-o", "json"]
+    waiting = json.loads(run(*arguments).out)
+    assert waiting["result"] == "waiting"
+    ((name, applied),) = waiting["operations"][0].items()
+    assert name == "apply output"
+    assert applied["value"]["spec"]["replicas"] == 2
+    done = json.loads(run(*arguments, "--results", "answers.yaml", "--set-context", "stepName=web").out)
+    assert done["result"] == "succeeded"
+    assert done["operations"][0]["apply output"]["value"]["metadata"]["name"] == "web"
+
+
+def test_render_tells_what_is_wrong_with_the_properties(run: Def) -> None:
+    done = run("render", "apply-deployment", "--set", "replicas=two", "-o", "json")
+    told = json.loads(done.out)
+    assert told["result"] == "failed/Rendering"
+    assert 'replicas: "two" is not' in told["message"]
+    assert "image: is required but missing" in told["message"]
+
+
+def test_a_rendering_becomes_a_test(run: Def, tmp_path: Path) -> None:
+    (tmp_path / "say.cue").write_text(GOOD.format(name="say"), encoding="utf-8")
+    case = run("render", "say.cue", "--set", "text=hello", "--as-case", "says it")
+    (tmp_path / "say.test.txt").write_text(case.out, encoding="utf-8")
+    done = run("test", "say.cue")
+    assert (done.code, done.lines) == (0, ["say", "  ✔ says it", "1 passed"])
+
+
+FAILING = """\
+== says it ==
+-- parameter --
+{text: hello}
+-- expect --
+operations:
+- message tell: {message: bye}
+result: succeeded
+message: bye
+
+== says nothing ==
+-- parameter --
+{}
+-- expect --
+operations: []
+result: failed/Rendering
+message: 'invalid parameters: text: is required but missing'
+"""
+
+
+def test_a_failing_test_shows_the_difference(run: Def, tmp_path: Path) -> None:
+    (tmp_path / "say.cue").write_text(GOOD.format(name="say"), encoding="utf-8")
+    (tmp_path / "say.test.txt").write_text(FAILING, encoding="utf-8")
+    done = run("test", "say.cue")
+    assert done.code == 1
+    assert done.lines[1] == "  ✖ says it  (say.test.txt:1)"
+    assert "      -message: bye" in done.lines
+    assert "      +message: hello" in done.lines
+    assert done.lines[-2:] == ["  ✔ says nothing", "1 passed, 1 failed"]
+    told = json.loads(run("test", "say.cue", "-o", "json").out)
+    verdicts = [(one["case"], one["passed"], one["line"]) for one in told]
+    assert verdicts == [("says it", False, 1), ("says nothing", True, 10)]
+    assert run("test", "say.cue", "-k", "NOTHING").code == 0
+    assert run("test", "say.cue", "-k", "nowhere").code == 1
+    assert run("test", "say.cue", "--update").lines == ["say.test.txt written"]
+    assert run("test", "say.cue").lines[-1] == "2 passed"
+
+
+def test_a_test_file_that_is_wrong_is_told_with_its_line(run: Def, tmp_path: Path) -> None:
+    (tmp_path / "say.cue").write_text(GOOD.format(name="say"), encoding="utf-8")
+    (tmp_path / "say.test.txt").write_text("== a ==\n-- parameters --\n", encoding="utf-8")
+    done = run("test", "say.cue")
+    assert done.code == 1
+    assert done.err.startswith("say.test.txt:2:1: unknown section parameters")
+
+
+def test_packages_from_outside_take_part(run: Def, tmp_path: Path) -> None:
+    (tmp_path / "greets.cue").write_text(USES_PACKAGE, encoding="utf-8")
+    (tmp_path / "package.yaml").write_text(yaml.safe_dump(PACKAGE), encoding="utf-8")
+    assert 'unknown import "ext/greeter"' in run("vet", "greets.cue").out
+    assert run("vet", "greets.cue", "--package", "package.yaml").code == 0
+    done = run("render", "greets.cue", "--package", "package.yaml", "--set", "name=you", "-o", "json")
+    assert json.loads(done.out) == {"operations": [{"greet greet": {"name": "you"}}], "result": "succeeded"}
+
+
+def test_pages_are_written_from_comments(run: Def, tmp_path: Path) -> None:
+    (tmp_path / "say.cue").write_text(GOOD.format(name="say"), encoding="utf-8")
+    shown = run("doc", "say.cue")
+    assert "| `text` | `string` |  | What to say. |" in shown.lines
+    assert run("doc", "say.cue", "suspend", "--output", "pages").code == 0
+    assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == ["say.md", "suspend.md"]
+    assert (tmp_path / "pages" / "say.md").read_text(encoding="utf-8") == shown.out
+
+
+def test_the_cue_command_is_asked_for(run: Def, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELA_WORKFLOW_CUE", "no-such-command")
+    done = run("render", "suspend")
+    assert done.code == 1
+    assert 'there is no "no-such-command"' in done.err
+
+
+# With a cluster.
+
+
+@pytest.fixture
+def cli(kubeconfig: Path, namespace: str, installed: None) -> Iterator[Cli]:
+    with Cli(kubeconfig, namespace) as made:
+        yield made
+
+
+def test_definitions_go_into_the_cluster_and_come_back(cli: Cli, admin: Api, namespace: str, tmp_path: Path) -> None:
+    file = tmp_path / "say.cue"
+    file.write_text(GOOD.format(name="say"), encoding="utf-8")
+    dry = cli("def", "apply", str(file), "--dry-run")
+    assert (dry.code, dry.out.split(" ", 1)[1]) == (0, f"created in {namespace} (dry run)\n")
+    assert admin.get(STEP.api_version, STEP.kind, "say", namespace) is None
+    assert " created in " in cli("def", "apply", str(file)).out
+    assert " unchanged in " in cli("def", "apply", str(file)).out
+    shown = cli("def", "show", "say")
+    assert definitions.render(shown.out) == definitions.render(file)
+    file.write_text(shown.out.replace("Say something", "Say it"), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace("tell:", "said:"), encoding="utf-8")
+    assert " configured in " in cli("def", "apply", str(file)).out
+    stored = admin.get(STEP.api_version, STEP.kind, "say", namespace)
+    assert stored is not None
+    assert "said: builtin.#Message" in stored["spec"]["schematic"]["cue"]["template"]
+    assert yaml.safe_load(cli("def", "show", "say", "-o", "yaml").out)["spec"] == stored["spec"]
+
+
+def test_nothing_is_written_when_one_file_is_wrong(cli: Cli, admin: Api, namespace: str, tmp_path: Path) -> None:
+    (tmp_path / "a.cue").write_text(GOOD.format(name="a"), encoding="utf-8")
+    (tmp_path / "b.cue").write_text(GOOD.format(name="b").replace("#Message", "#Massage"), encoding="utf-8")
+    done = cli("def", "apply", str(tmp_path))
+    assert (done.code, done.out) == (1, "")
+    assert f"{tmp_path / 'b.cue'}:8:" in done.err
+    assert admin.list(STEP.api_version, STEP.kind, namespace) == []
+
+
+def test_the_list_shows_what_runs_can_use(cli: Cli, namespace: str, tmp_path: Path) -> None:
+    (tmp_path / "s.cue").write_text(GOOD.format(name="suspend"), encoding="utf-8")
+    assert cli("def", "apply", str(tmp_path)).code == 0
+    rows = {line.split()[0]: line.split()[1] for line in cli("def", "ls").lines[1:]}
+    assert rows["suspend"] == namespace
+    assert rows["apply-object"] == constants.DEFAULT_SYSTEM_NAMESPACE
+    names = [one["metadata"]["name"] for one in json.loads(cli("def", "ls", "-o", "json").out)["items"]]
+    assert sorted(names) == sorted(rows)
+    assert 'no step type "nothing"' in cli("def", "show", "nothing").err
+
+
+def test_packages_of_the_cluster_are_known(cli: Cli, admin: Api, namespace: str, tmp_path: Path) -> None:
+    file = tmp_path / "greets.cue"
+    file.write_text(USES_PACKAGE, encoding="utf-8")
+    assert 'unknown import "ext/greeter"' in cli("def", "apply", str(file)).err
+    admin.create(PACKAGE, namespace)
+    assert cli("def", "apply", str(file)).code == 0
+
+
+def test_the_golden_files_are_tests_of_users_too(run: Def) -> None:
+    done = run("test", str(definitions.built_in() / "steps"), "--tests", str(GOLDEN))
+    assert done.code == 0, done.out
