@@ -266,10 +266,10 @@ async def _stop(controller: Process) -> None:
     """Let the controller clear up behind itself, and end it if it does not."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(controller.pid, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE
-    while controller.running and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
+    ended = asyncio.create_task(asyncio.to_thread(controller.wait))
+    await asyncio.wait({ended}, timeout=GRACE)
     controller.kill()
+    await ended
 
 
 def _install(plane: ControlPlane) -> None:
