@@ -18,8 +18,9 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
-from vela_workflow.cue import library, syntax, tags
-from vela_workflow.cue.library import Action, CuePackage, Definition
+from vela_workflow.cue import syntax, tags
+from vela_workflow.cue.actions import Actions
+from vela_workflow.cue.library import Action, CuePackage
 from vela_workflow.cue.names import Names, Scope, Text
 from vela_workflow.cue.survey import (
     ELEMENT,
@@ -40,7 +41,7 @@ from vela_workflow.cue.survey import (
     Survey,
     label,
 )
-from vela_workflow.cue.syntax import Comprehension, Embed, Expr, Field, File, Let, ListLit, Operand, Ref, Struct
+from vela_workflow.cue.syntax import Comprehension, Embed, Expr, Field, File, ListLit, Operand, Struct
 
 __all__ = ["Site", "Survey", "find"]
 
@@ -77,11 +78,10 @@ def find(file: File, packages: Mapping[str, CuePackage]) -> Survey:
 class _Finder:
     def __init__(self, file: File, packages: Mapping[str, CuePackage]) -> None:
         self.file = file
-        self.packages = packages
         self.names = Names(file.body)
+        self.actions = Actions(file.body, packages, self.names)
         self.result = Survey([], self.names, {}, {}, [])
         self.number = 0
-        self.live = set(_live(file.body))
 
     def survey(self) -> Survey:
         self.walk_struct(self.file.body, self.names.root, _Here())
@@ -150,10 +150,10 @@ class _Finder:
         if field is not None:
             scope = self.names.home(field)
         self.walk_nested(expr, scope, here)
-        action = self.action_of(expr, scope)
-        if action is not None or self._may_be_action(expr, scope):
+        action = self.actions.action_of(expr, scope)
+        if action is not None or self.actions.may_be_action(expr, scope):
             self._add(expr, here, field, action, text)
-        elif self._guarded_action(expr, scope) or self._might_be_action(expr, scope, text, set()):
+        elif self.actions.guarded_action(expr, scope) or self.actions.might_be_action(expr, scope, text, set()):
             self._add(expr, here.step(guarded=True), field, None, text)
 
     def walk_nested(self, expr: Expr, scope: Scope, here: _Here) -> None:
@@ -186,118 +186,9 @@ class _Finder:
         inner = here.step(guarded=True)
         value = Expr(body.start, body.end, [Operand(body.start, body.end, struct=body)], structs=[body])
         self.walk_struct(body, scope, inner)
-        action = self.action_of(value, scope)
-        if action is not None or self._may_be_action(value, scope):
+        action = self.actions.action_of(value, scope)
+        if action is not None or self.actions.may_be_action(value, scope):
             self._add(value, inner, None, action, comprehension)
-
-    # What a value is.
-
-    def action_of(self, expr: Expr, scope: Scope) -> Action | None:
-        """The operation that the text of a value writes itself: by a definition, or by hand with ``#do``."""
-        if not expr.is_conjunction:
-            return None
-        for struct in syntax.child_structs(expr):
-            found = library.written_action(struct)
-            if found is not None:
-                return found
-        for ref in library.operand_refs(expr):
-            definition = self._definition(ref, scope)
-            if definition is not None and definition.action is not None:
-                return definition.action
-        return None
-
-    def _definition(self, ref: Ref, scope: Scope) -> Definition | None:
-        """The definition of a package that a reference names."""
-        package = self._package(ref, scope)
-        if package is None or len(ref.tail) != 1 or ref.tail[0] is None:
-            return None
-        return package.definitions.get(ref.tail[0])
-
-    def _package(self, ref: Ref, scope: Scope) -> CuePackage | None:
-        if ref.name not in self.packages or self.names.lookup(ref.name, scope):
-            return None
-        return self.packages[ref.name]
-
-    def _may_be_action(self, expr: Expr, scope: Scope) -> bool:
-        """Whether references in a value could make it an operation."""
-        return any(self._node_may_be_action(node, set()) for node in self._operand_nodes(expr, scope))
-
-    def _guarded_action(self, expr: Expr, scope: Scope) -> bool:
-        """Whether a comprehension inside a value embeds an operation: ``x: {if c {kube.#Apply & {…}}}``."""
-        for struct in syntax.child_structs(expr):
-            for decl in struct.decls:
-                if isinstance(decl, Comprehension):
-                    body = decl.body
-                    value = Expr(body.start, body.end, [Operand(body.start, body.end, struct=body)])
-                    if self.action_of(value, scope) is not None or self._may_be_action(value, scope):
-                        return True
-        return False
-
-    def _operand_nodes(self, expr: Expr, scope: Scope) -> Iterator[Field | Let]:
-        """Definitions and bindings that are operands of a value; live fields carry results, not operations."""
-        for ref, where in self._operand_refs(expr, scope):
-            for node in self.names.exact(ref, where):
-                if id(node) not in self.live:
-                    yield node
-
-    def _operand_refs(self, expr: Expr, scope: Scope) -> Iterator[tuple[Ref, Scope]]:
-        for operand in expr.operands:
-            if operand.ref is not None:
-                yield operand.ref, scope
-            elif operand.group is not None:
-                yield from self._operand_refs(operand.group, scope)
-            elif operand.struct is not None:
-                for decl in operand.struct.decls:
-                    if isinstance(decl, Embed):
-                        yield from self._operand_refs(decl.value, self.names.scope_of(operand.struct))
-
-    def _node_may_be_action(self, node: Field | Let, seen: set[int]) -> bool:
-        if id(node) in seen:
-            return False
-        seen.add(id(node))
-        scope = self.names.home(node)
-        for ref, where in self._operand_refs(node.value, scope):
-            definition = self._definition(ref, where)
-            if definition is not None and definition.action is not None:
-                return True
-        if any(library.written_action(struct) for struct in syntax.child_structs(node.value)):
-            return True
-        return any(self._node_may_be_action(inner, seen) for inner in self._operand_nodes(node.value, scope))
-
-    def _might_be_action(self, expr: Expr, scope: Scope, text: Text, seen: set[int]) -> bool:
-        """Whether a value is made of operations in a way that only CUE can tell: ``[if c {a}, b][0]``, ``#all[name]``.
-
-        ``text`` is what holds the value.
-        """
-        if id(expr) in seen or not expr.is_conjunction:
-            return False
-        seen.add(id(expr))
-        if any(operand.derived or (operand.ref and None in operand.ref.tail) for operand in expr.operands):
-            return self._mentions_action(text, set())
-        return any(
-            self._might_be_action(node.value, self.names.home(node), node, seen)
-            for node in self._operand_nodes(expr, scope)
-        )
-
-    def _mentions_action(self, text: Text, seen: set[int]) -> bool:
-        if id(text) in seen:
-            return False
-        seen.add(id(text))
-        if self.names.writes(text, "#do"):
-            return True
-        for ref, scope in self.names.refs_in(text):
-            definition = self._definition(ref, scope)
-            if definition is not None and definition.action is not None:
-                return True
-            if self._package(ref, scope) is not None and not ref.tail:
-                return True
-            if any(
-                self._mentions_action(node, seen)
-                for node in self.names.exact(_known(ref), scope)
-                if id(node) not in self.live
-            ):
-                return True
-        return False
 
     # Operations that stand in text written elsewhere.
 
@@ -307,12 +198,12 @@ class _Finder:
 
     def _inside_refs(self, expr: Expr, scope: Scope, seen: set[int]) -> Iterator[_Inner]:
         """Operations inside what the operands of a value refer to, relative to the value."""
-        for ref, where in self._operand_refs(expr, scope):
-            definition = self._definition(ref, where)
+        for ref, where in self.actions.operand_refs(expr, scope):
+            definition = self.actions.definition(ref, where)
             for index, (labels, action) in enumerate(definition.nested if definition else ()):
                 yield tuple(Key(name) for name in labels), ((1, index),), action
             for node in self.names.exact(ref, where):
-                if id(node) not in self.live and id(node) not in seen:
+                if id(node) not in self.actions.live and id(node) not in seen:
                     yield from self._inside_expr(node.value, self.names.home(node), seen | {id(node)})
 
     def _inside_expr(self, expr: Expr, scope: Scope, seen: set[int]) -> Iterator[_Inner]:
@@ -330,7 +221,9 @@ class _Finder:
                 order: OrderKey = (*prefix, (1, decl.start))
                 for path, rest, action in self._inside_expr(decl.value, scope, seen | {id(decl)}):
                     yield (segment, *path), (*order, *rest), action
-                if self.action_of(decl.value, scope) is not None or self._may_be_action(decl.value, scope):
+                if self.actions.action_of(decl.value, scope) is not None or self.actions.may_be_action(
+                    decl.value, scope
+                ):
                     yield (segment,), (*order, LAST), None
 
     # Recording.
@@ -386,18 +279,12 @@ class _Finder:
     def _unknown_names(self) -> Iterator[tuple[str, int]]:
         """References to what a package of ours does not declare: CUE takes them for undecided for ever."""
         for ref, scope in self.names.refs:
-            package = self._package(ref, scope)
+            package = self.actions.package(ref, scope)
             name = ref.tail[0] if ref.tail else None
             if package is None or name is None or name in package.names:
                 continue
             what = "operation" if name.startswith("#") else "field"
             yield f"{package.path} has no {what} {name}", ref.start
-
-
-def _known(ref: Ref) -> Ref:
-    """A reference up to its first computed index."""
-    known = ref.tail[: ref.tail.index(None)] if None in ref.tail else ref.tail
-    return Ref(ref.name, known, ref.start, ref.end)
 
 
 def _key(field: Field) -> Key | None:
@@ -407,20 +294,3 @@ def _key(field: Field) -> Key | None:
 def _value_start(expr: Expr) -> int:
     """Where a value starts behind its alias ``X=``."""
     return expr.operands[0].start if expr.alias and expr.operands else expr.start
-
-
-def _live(struct: Struct) -> Iterator[int]:
-    """The ids of all fields that are values of the template, not parts of definitions."""
-    for decl in struct.decls:
-        if isinstance(decl, Comprehension):
-            yield from _live(decl.body)
-        elif isinstance(decl, Field) and not decl.is_definition and not decl.pattern:
-            yield id(decl)
-            yield from _live_in(decl.value)
-        elif isinstance(decl, Embed):
-            yield from _live_in(decl.value)
-
-
-def _live_in(expr: Expr) -> Iterator[int]:
-    for struct in syntax.child_structs(expr):
-        yield from _live(struct)
