@@ -16,6 +16,7 @@ import orjson
 
 from vela_workflow import errors
 from vela_workflow.cue import scanner
+from vela_workflow.cue.library import Library
 from vela_workflow.providers import arguments
 from vela_workflow.providers.contract import Call, Effect, Operation, OperationFunction, Outcome, Package
 from vela_workflow.providers.http import exchange
@@ -40,15 +41,28 @@ def from_object(body: Mapping[str, Any], taken: Mapping[str, Package]) -> Packag
     if name in {package.provider for package in taken.values()}:
         raise errors.Invalid([errors.Problem(f"{name} is a provider of this program", path="metadata.name")])
     provider = spec.get("provider")
-    operations: Mapping[str, Operation] = _Service(_poster(name, provider)) if isinstance(provider, dict) else {}
-    return Package(path, name, _joined(path, templates), operations)
+    source = _joined(path, templates)
+    operations: Mapping[str, Operation] = {}
+    if isinstance(provider, dict):
+        operations = _Service(_poster(name, provider), _declared(path, name, source))
+    return Package(path, name, source, operations)
+
+
+def _declared(path: str, name: str, source: str) -> tuple[str, ...]:
+    """The operations that the definitions of a package stand for."""
+    found: dict[str, None] = {}
+    for definition in Library.build({path: source}).packages[path].definitions.values():
+        actions = [definition.action, *(action for _, action in definition.nested)]
+        found |= {action.do: None for action in actions if action is not None and action.provider == name}
+    return tuple(found)
 
 
 class _Service(Mapping[str, Operation]):
-    """Every operation of a service: only the service knows which there are."""
+    """Every operation of a service: those that are declared, and any that a template writes by hand (``#do``)."""
 
-    def __init__(self, run: OperationFunction) -> None:
+    def __init__(self, run: OperationFunction, declared: tuple[str, ...]) -> None:
         self._run = run
+        self._declared = declared
 
     def __getitem__(self, do: str) -> Operation:
         async def run(call: Call) -> Outcome:
@@ -57,10 +71,10 @@ class _Service(Mapping[str, Operation]):
         return Operation(run, Effect.ONCE)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(())
+        return iter(self._declared)
 
     def __len__(self) -> int:
-        return 0
+        return len(self._declared)
 
 
 def _poster(name: str, provider: Mapping[str, Any]) -> OperationFunction:
