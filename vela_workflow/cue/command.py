@@ -32,6 +32,10 @@ CUE_LANGUAGE = "v0.17.0"
 """The language version that programs are read with, so that a newer command changes nothing."""
 
 
+PREFIX = "vela-workflow-cue-"
+"""How the names of working directories begin; the process follows."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
     """What one command may use. Times in seconds, sizes in bytes."""
@@ -78,7 +82,8 @@ class CueCommand:
         self.binary = binary
         self.limits = limits or Limits()
         self.counters = Counters()
-        self._root = Path(tempfile.mkdtemp(prefix="vela-workflow-cue-", dir=_fast_directory()))
+        _clear_leftovers()
+        self._root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_fast_directory()))
         self._numbers = itertools.count()
         self._queue: deque[_Job] = deque()
         self._running = 0
@@ -298,6 +303,24 @@ def _documents(output: bytes, count: int) -> list[bytes]:
 def _fail(job: _Job, error: errors.WorkflowError) -> None:
     if not job.future.done():
         job.future.set_exception(error)
+
+
+def _clear_leftovers() -> None:
+    """Remove the working directories of processes that were killed."""
+    for folder in Path(_fast_directory() or tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).split("-", 1)[0]
+        if owner.isdigit() and not _is_alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _fast_directory() -> str | None:
