@@ -75,7 +75,7 @@ def prepare(text: str, packages: Library) -> Template:
     """Prepare the ``text`` of a template; raises ``Invalid`` with every problem found, each with line and column."""
     if len(text) > TEXT_LIMIT:
         raise errors.Invalid([errors.Problem(f"the template is longer than {TEXT_LIMIT // 1024} KiB")])
-    text = compat.upgrade(text)
+    text = compat.upgrade(text.removeprefix("\ufeff"))
     try:
         file = scanner.scan(text)
     except scanner.ScanError as error:
