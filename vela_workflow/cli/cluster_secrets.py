@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
 import re
 import time
@@ -19,7 +20,6 @@ from typing import Any, Final
 import yaml
 
 from vela_workflow import errors
-from vela_workflow.cli import kubeconfig
 from vela_workflow.cli.errors import CommandError
 from vela_workflow.clusters import api, secrets
 from vela_workflow.clusters.registry import Probe
@@ -50,31 +50,49 @@ def is_cluster(body: Mapping[str, Any]) -> bool:
     return secrets.CREDENTIAL_TYPE_LABEL in labels or secrets.KUBECONFIG_LABEL in labels
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Way:
+    """How a kubeconfig leads to a cluster: its parts as they are written, and the folder that paths start from."""
+
+    context: str
+    cluster: Mapping[str, Any]
+    user: Mapping[str, Any]
+    folder: Path
+
+    def pem(self, section: Mapping[str, Any], word: str) -> str:
+        """A certificate or key, from the file itself or the one it names; empty when there is none."""
+        try:
+            if section.get(f"{word}-data"):
+                return base64.b64decode("".join(str(section[f"{word}-data"]).split()), validate=True).decode("ascii")
+            return (self.folder / str(section[word])).read_text(encoding="ascii") if section.get(word) else ""
+        except (OSError, ValueError) as error:
+            raise CommandError(f"cannot read the {word} of the kubeconfig: {error}") from None
+
+    def token(self) -> str:
+        """The token of the user; empty when there is none."""
+        if self.user.get("token") or not self.user.get("tokenFile"):
+            return str(self.user.get("token") or "")
+        try:
+            return (self.folder / str(self.user["tokenFile"])).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"cannot read the tokenFile of the kubeconfig: {error}") from None
+
+
 def from_kubeconfig(file: str, context: str, *, name: str, labels: Mapping[str, str], alias: str) -> JSON:
     """The Secret of the cluster that a kubeconfig leads to; raises ``CommandError`` when it cannot be joined so."""
-    path = Path(file).expanduser()
-    chosen, user = _chosen(path, context)
-    name = name or chosen
+    way = _way(Path(file).expanduser(), context)
+    name = name or way.context
     check_name(name)
     if any(is_reserved(key) for key in labels):
-        raise CommandError("labels of cluster.core.oam.dev say how the cluster is reached; choose others")
-    if "exec" in user or "auth-provider" in user:
-        raise CommandError(
-            f'the user of context "{chosen}" logs in by a command, which the operator cannot run; make a service '
-            "account in that cluster and join it with a kubeconfig that has its token"
-        )
-    access = kubeconfig.load(str(path), context)
-    if access.headers:
-        raise CommandError(f'context "{chosen}" impersonates another user, which cannot be kept; use that user itself')
-    kind, data = _credentials(access, chosen)
+        raise CommandError(f"labels of {_RESERVED.rstrip('/')} say how the cluster is reached; choose others")
+    kind, data = _credentials(way)
     metadata: JSON = {"name": name, "labels": {**labels, **kind}}
     if alias:
         metadata["annotations"] = {secrets.ALIAS_ANNOTATION: alias}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": _encoded(data)}
 
 
-def _chosen(path: Path, context: str) -> tuple[str, JSON]:
-    """The name of the context and its user, as they are written."""
+def _way(path: Path, context: str) -> _Way:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -84,26 +102,49 @@ def _chosen(path: Path, context: str) -> tuple[str, JSON]:
     if not isinstance(config, dict):
         raise CommandError(f"{path} is no kubeconfig")
     name = context or str(config.get("current-context") or "")
-    entry = _named(config, "contexts", name).get("context") or {}
-    user: JSON = _named(config, "users", str(entry.get("user") or "")).get("user") or {}
-    return name, user
+    if not name:
+        raise CommandError(f"{path} has no current-context; choose one with --from-context")
+    chosen = _named(config, "contexts", "context", name, path)
+    cluster = _named(config, "clusters", "cluster", str(chosen.get("cluster") or ""), path)
+    user = _named(config, "users", "user", str(chosen.get("user") or ""), path)
+    if not cluster.get("server"):
+        raise CommandError(f'cluster "{chosen.get("cluster")}" in {path} has no server')
+    return _Way(name, cluster, user, path.parent)
 
 
-def _named(config: JSON, section: str, name: str) -> JSON:
-    return next((entry for entry in config.get(section) or () if entry.get("name") == name), {})
+def _named(config: JSON, section: str, word: str, name: str, path: Path) -> JSON:
+    entries = {str(entry.get("name")): entry.get(word) or {} for entry in config.get(section) or ()}
+    if name not in entries:
+        raise CommandError(f'there is no {word} "{name}" in {path} (it has: {", ".join(entries) or "none"})')
+    found: JSON = entries[name]
+    return found
 
 
-def _credentials(access: kubeconfig.Access, context: str) -> tuple[dict[str, str], dict[str, str]]:
+def _credentials(way: _Way) -> tuple[dict[str, str], dict[str, str]]:
     """The labels that tell the format, and the data."""
-    token = str(access.user.get("token") or "")
-    certificate, key = (_file(access.user, word) for word in ("client-certificate", "client-key"))
+    user, cluster = way.user, way.cluster
+    if "exec" in user or "auth-provider" in user:
+        raise CommandError(
+            f'the user of context "{way.context}" logs in by a command, which the operator cannot run; make a service '
+            "account in that cluster and join it with a kubeconfig that has its token"
+        )
+    if user.get("as"):
+        raise CommandError(f'context "{way.context}" impersonates another user; join with the rights of its own user')
+    token = way.token()
+    certificate, key = way.pem(user, "client-certificate"), way.pem(user, "client-key")
     if not token and not (certificate and key):
-        raise CommandError(f'the user of context "{context}" has neither a token nor a client certificate with its key')
-    ca = _file(access.cluster, "certificate-authority")
-    insecure = bool(access.cluster.get("insecure-skip-tls-verify"))
-    if access.cluster.get("tls-server-name") or not (ca or insecure):
-        return {secrets.KUBECONFIG_LABEL: "true"}, {secrets.KUBECONFIG_KEY: _whole(access, ca, certificate, key)}
-    common = {"endpoint": access.server, "ca.crt": ca, "proxy-url": access.proxy}
+        raise CommandError(
+            f'the user of context "{way.context}" has neither a token nor a client certificate with its key'
+        )
+    insecure = bool(cluster.get("insecure-skip-tls-verify"))
+    ca = "" if insecure else way.pem(cluster, "certificate-authority")
+    if cluster.get("tls-server-name") or not (ca or insecure):
+        return {secrets.KUBECONFIG_LABEL: "true"}, {secrets.KUBECONFIG_KEY: _whole(way, ca, token, certificate, key)}
+    common = {
+        "endpoint": str(cluster["server"]).rstrip("/"),
+        "ca.crt": ca,
+        "proxy-url": str(cluster.get("proxy-url") or ""),
+    }
     kind = {secrets.ENDPOINT_TYPE_LABEL: ENDPOINT_CONST}
     if token:
         return {**kind, secrets.CREDENTIAL_TYPE_LABEL: "ServiceAccountToken"}, {**common, "token": token}
@@ -113,30 +154,21 @@ def _credentials(access: kubeconfig.Access, context: str) -> tuple[dict[str, str
     )
 
 
-def _whole(access: kubeconfig.Access, ca: str, certificate: str, key: str) -> str:
+def _whole(way: _Way, ca: str, token: str, certificate: str, key: str) -> str:
     """A kubeconfig of this cluster alone, with all files in it."""
-    document = access.document()
-    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
-    for section, word, text in (
-        (cluster, "certificate-authority", ca),
-        (user, "client-certificate", certificate),
-        (user, "client-key", key),
-    ):
-        section.pop(word, None)
-        if text:
-            section[f"{word}-data"] = base64.b64encode(text.encode()).decode()
-    if access.proxy:
-        cluster["proxy-url"] = access.proxy
-    return json.dumps({"apiVersion": "v1", "kind": "Config", **document})
-
-
-def _file(section: Mapping[str, Any], word: str) -> str:
-    if not section.get(word):
-        return ""
-    try:
-        return Path(section[word]).read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"cannot read the {word} {section[word]}: {error}") from None
+    kept = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url")
+    cluster = {word: way.cluster[word] for word in kept if way.cluster.get(word)}
+    cluster |= _encoded({"certificate-authority-data": ca})
+    user = {"token": token} if token else _encoded({"client-certificate-data": certificate, "client-key-data": key})
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "it",
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+        "clusters": [{"name": "it", "cluster": cluster}],
+        "users": [{"name": "it", "user": user}],
+    }
+    return json.dumps(document)
 
 
 def _encoded(data: Mapping[str, str]) -> dict[str, str]:
