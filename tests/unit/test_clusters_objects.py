@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from vela_workflow.api import constants
 from vela_workflow.clusters import objects
 
 JSON = dict[str, Any]
@@ -127,7 +128,7 @@ def test_label_values_fit_and_tell_names_apart(value: str) -> None:
 
 
 def test_run_labels_win_over_those_of_the_object() -> None:
-    body = {"metadata": {"labels": {"app": "web", objects.RUN_NAME_LABEL: "another"}}}
+    body = {"metadata": {"labels": {"app": "web", constants.LABEL_RUN_NAME: "another"}}}
     labels = objects.with_labels(body, objects.run_labels("build", "ci"))["metadata"]["labels"]
     assert labels == {"app": "web", "workflowrun.oam.dev/name": "build", "workflowrun.oam.dev/namespace": "ci"}
 

@@ -12,17 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vela_workflow.api import constants
 from vela_workflow.clusters import errors, keyed_lists
 
 JSON = dict[str, Any]
 
 FIELD_MANAGER = "vela-workflow"
 """The field manager of everything that this program applies (decisions 29)."""
-
-RUN_NAME_LABEL = "workflowrun.oam.dev/name"
-RUN_NAMESPACE_LABEL = "workflowrun.oam.dev/namespace"
-GC_ANNOTATION = "workflowrun.oam.dev/gc"
-"""On a run: ``"true"`` asks for owner references on what it applies (decisions 30)."""
 
 LAST_APPLIED = ("workflow.oam.dev/last-applied-configuration", "app.oam.dev/last-applied-configuration")
 """Annotations in which the Go controllers keep what they applied; they also tell which field manager was theirs."""
@@ -105,12 +101,12 @@ def label_value(value: str) -> str:
 
 def run_labels(name: str, namespace: str) -> dict[str, str]:
     """The labels that lead from an applied object back to its run (decisions 30)."""
-    return {RUN_NAME_LABEL: label_value(name), RUN_NAMESPACE_LABEL: label_value(namespace)}
+    return {constants.LABEL_RUN_NAME: label_value(name), constants.LABEL_RUN_NAMESPACE: label_value(namespace)}
 
 
 def wants_garbage_collection(annotations: Mapping[str, str]) -> bool:
     """Whether a run with these annotations asks for owner references (decisions 30)."""
-    return annotations.get(GC_ANNOTATION) == "true"
+    return annotations.get(constants.ANNOTATION_GARBAGE_COLLECT) == "true"
 
 
 def with_owner(

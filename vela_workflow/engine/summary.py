@@ -122,7 +122,7 @@ def _status(board: boards.Board, now: datetime, blocked: str) -> JSON:
         terminated=_is_terminated(board),
         finished=phase.is_final,
         steps=[*(_entry(node) for node in board.roots if _shown(node)), *board.past],
-        startTime=status.get("startTime") or timing.stamp(now),
+        startTime=status.get("startTime") or _first_start(board) or timing.stamp(now),
     )
     if not status["suspend"]:
         status.pop("suspendState", None)
@@ -135,6 +135,12 @@ def _status(board: boards.Board, now: datetime, blocked: str) -> JSON:
     _add_progress(board, status, phase, now)
     status["conditions"] = _conditions(board, phase, status["message"], blocked, now)
     return status
+
+
+def _first_start(board: boards.Board) -> str:
+    """When the first step started: a long pass is written after that; times of status sort as texts."""
+    starts = (str(node.entry.get("firstExecuteTime") or "") for node in board.nodes)
+    return min((start for start in starts if start), default="")
 
 
 def _phase(board: boards.Board, blocked: str) -> RunPhase:
