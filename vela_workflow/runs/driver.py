@@ -32,6 +32,7 @@ from vela_workflow.runs.context import ContextStore, RunContext, was_emptied
 from vela_workflow.runs.definitions import Definitions
 from vela_workflow.runs.journal import RunJournal
 from vela_workflow.runs.work import Worker
+from vela_workflow.steps.journal import Superseded
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,7 @@ class _Reconcile:
         self._woken = woken
         self._lock = asyncio.Lock()
         self._revision = context.variables.revision
+        self._memos = dict(context.memos)
         self._pass: run_pass.Pass | None = None
 
     @property
@@ -381,6 +383,7 @@ class _Reconcile:
     async def _store(self, conclusion: Conclusion) -> None:
         context = self._context
         changed = conclusion.state_changed or context.variables.revision != self._revision
+        changed = changed or context.memos != self._memos
         context.engine = conclusion.state
         context.waiting = self._waiting()
         status = dict(conclusion.status)
@@ -388,7 +391,7 @@ class _Reconcile:
             if changed or not context.exists:
                 await self._keep()
             status["contextBackend"] = self._backend()
-        self._revision = context.variables.revision
+        self._revision, self._memos = context.variables.revision, dict(context.memos)
         await self._write(status)
 
     def _waiting(self) -> JSON:
@@ -410,20 +413,26 @@ class _Reconcile:
         }
 
     async def _persist(self, *, insist: bool = False) -> None:
-        """Make the context durable, and findable: for the journal, in the middle of a pass."""
+        """Make the context durable, and findable: for the journal, in the middle of a pass; raises ``Superseded``."""
         async with self._lock:
-            await self._keep(insist=insist)
-            while not self._status.get("contextBackend"):
-                try:
-                    await self._patch({"contextBackend": self._backend()}, guarded=True)
-                except cluster_errors.Conflict:
-                    await self._take_theirs()
+            try:
+                await self._keep(insist=insist)
+                while not self._status.get("contextBackend"):
+                    try:
+                        await self._patch({"contextBackend": self._backend()}, guarded=True)
+                    except cluster_errors.Conflict:
+                        await self._take_theirs()
+            except cluster_errors.Conflict as error:
+                raise Superseded(str(error)) from error
 
     async def _take_theirs(self) -> None:
         """See what others wrote; raises ``Conflict`` when somebody else carries this run out."""
         metadata, kind = self._body["metadata"], constants.WORKFLOW_RUN
         theirs = await self._tools.client.get(kind.api_version, kind.kind, metadata["namespace"], metadata["name"])
-        if (theirs.get("status") or {}) != self._status:
+        status = dict(theirs.get("status") or {})
+        # Our own write may have been carried out though its answer was lost.
+        named = status.pop("contextBackend", None) is not None
+        if status != self._status or (named and not await self._contexts.is_current(self._body, self._context)):
             raise cluster_errors.Conflict(f"run {metadata['name']} was changed by others while it was carried out")
         self._body = theirs
 
@@ -471,6 +480,8 @@ class _Reconcile:
                 theirs = await self._tools.client.get(*name)
                 if theirs["metadata"]["uid"] != metadata["uid"]:
                     raise RunReplacedError(f"run {metadata['name']} was replaced by another one of its name") from None
+                if fold.is_by_another_process(base, theirs.get("status") or {}):
+                    raise Superseded(f"run {metadata['name']} is carried out by another process as well") from None
                 ours = fold.fold(base, ours, theirs.get("status") or {})
                 base = theirs.get("status") or {}
                 self._body = theirs
