@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - templates keep their lines
 """Templates that mean ill, or happen to look as if: names of ours, words of CUE, labels of all kinds, ways out."""
 
 from __future__ import annotations
