@@ -21,6 +21,9 @@ JSON = dict[str, Any]
 FLAGS = ("suspend", "suspendState", "terminated")
 """Fields by which users ask for something."""
 
+OURS_ALONE = frozenset({StepPhase.SUCCEEDED, StepPhase.SKIPPED})
+"""Phases that users do not write."""
+
 UNFINISHED = {"finished": False, "status": str(RunPhase.EXECUTING)}
 
 
@@ -42,6 +45,32 @@ def fold(base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, 
         if result.get("suspendState") is None:
             result.pop("suspendState", None)
     return result
+
+
+def is_by_another_process(base: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether what differs is not what users write, but what carrying the run out does: another process is at it too.
+
+    Users take entries out and set phases by which they ask for something; they add no entries and let no step succeed.
+    """
+    if theirs.get("startTime") and not base.get("startTime"):
+        return True
+    if theirs.get("contextBackend") and theirs.get("contextBackend") != base.get("contextBackend"):
+        return True
+    if theirs.get("finished") and not base.get("finished"):
+        return True
+    return _has_gone_on(base.get("steps") or (), theirs.get("steps") or ())
+
+
+def _has_gone_on(before: Any, after: Any) -> bool:
+    known = intake.entries_by_path(before)
+    for path, entry in intake.entries_by_path(after).items():
+        if path not in known:
+            return True
+        if entry.get("phase") != known[path].get("phase") and entry.get("phase") in OURS_ALONE:
+            return True
+        if _has_gone_on(known[path].get("subSteps") or (), entry.get("subSteps") or ()):
+            return True
+    return False
 
 
 def _fold_level(base: Mapping[str, Any], theirs: Mapping[str, Any], result: JSON, key: str, parent: str) -> bool:

@@ -133,6 +133,8 @@ def _failed(board: boards.Board, node: boards.Node, result: results.Failed, now:
         node.memory.pop(key, None)
     delay = max(timing.retry_delay(node.step.retry, failures), result.after)
     node.memory.update(failures=failures, at=now.timestamp(), delay=delay)
+    if kind is not constants.RetryOn.ERROR:
+        node.memory["rounds"] = int(node.memory.get("rounds", 0)) + 1
 
 
 def time_out(board: boards.Board, node: boards.Node, now: datetime, *, own: bool = True, last: str = "") -> None:

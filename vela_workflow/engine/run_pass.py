@@ -267,6 +267,7 @@ class Pass:
             parameters=inputs.inject(node.step.properties, values),
             context=self._board.context(node),
             attempt=int(node.memory.get("failures", 0)) + 1,
+            round=int(node.memory.get("rounds", 0)) + 1,
             started=node.memory.get("started"),
             resumed=tuple(node.memory.get("resumed", ())),
             deadline=outcome.effective_deadline(node),

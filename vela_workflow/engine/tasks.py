@@ -55,8 +55,10 @@ class EvaluateInput:
 class Execute:
     """Make one attempt of a step (or look again at a waiting one); answer with ``Pass.finished``.
 
-    ``parameters`` are the properties with inputs put in. ``attempt`` counts from 1 and is part of the key of ``once``
-    operations; looking again at a waiting step is the same attempt. ``started`` is what the driver kept with
+    ``parameters`` are the properties with inputs put in. ``attempt`` counts from 1; looking again at a waiting step
+    is the same attempt. ``round`` counts from 1 how often the step was begun anew because its own policy asks for that
+    after ``#Fail`` or a time-out, and is part of the key of ``once`` operations: an attempt that only tries again what
+    met an error repeats none that was carried out (decisions 19). ``started`` is what the driver kept with
     ``Pass.keep`` when the step began (decisions 23); ``None`` the first time. ``resumed`` are the fields of
     ``#Suspend`` that may pass. At ``deadline`` the attempt is to be cut off.
     """
@@ -66,6 +68,7 @@ class Execute:
     parameters: JSON
     context: JSON
     attempt: int
+    round: int
     started: Any | None
     resumed: tuple[str, ...]
     deadline: datetime | None

@@ -10,9 +10,11 @@ Between passes the context stays in memory as encoded text: what it is written f
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
+import secrets
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -37,6 +39,13 @@ _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _RESERVED = frozenset({constants.CONTEXT_VARS, constants.CONTEXT_STATE})
 _HIDDEN_VARS = "vars"
 _HIDDEN_JOURNAL = "journal"
+_WRITE = "workflowrun.oam.dev/write"
+"""Annotation that marks each write, so that one whose answer was lost is known again."""
+
+TRYING = (0.2,)
+"""Seconds before a write is tried again when the API server cannot be reached."""
+INSISTING = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""The same for a write that tells what has happened outside and must be known."""
 
 
 class RunContext:
@@ -85,7 +94,8 @@ class RunContext:
         values = self.variables.values
         hidden = {name: value for name, value in values.items() if name in self.variables.sensitive}
         shown = {name: value for name, value in values.items() if name not in hidden}
-        entries = {key: entry for key, entry in self.journal.items() if not entry.get("value")}
+        # That something was done is told in the ConfigMap too: without its Secret it must not look as if it never was.
+        entries = {key: _without_value(entry) for key, entry in self.journal.items()}
         secrets = {key: entry for key, entry in self.journal.items() if entry.get("value")}
         odd = {key: value for key, value in self.memos.items() if not _KEY.fullmatch(key) or key in _RESERVED}
         state = {
@@ -207,7 +217,7 @@ class ContextStore:
         context.versions["ConfigMap"] = str(stored["metadata"]["resourceVersion"])
         data = {key: str(value) for key, value in (stored.get("data") or {}).items()}
         secret: dict[str, str] = {}
-        if (_json(data.get(constants.CONTEXT_STATE, "")) or {}).get("secret"):
+        if _has_secret(_json(data.get(constants.CONTEXT_STATE, "")) or {}):
             secret = await self._secret(namespace, name, context)
         await context.decode(data, secret, self._evaluator)
         context.written = _digests(data, secret)
@@ -240,43 +250,70 @@ class ContextStore:
     async def _write(
         self, body: Mapping[str, Any], context: RunContext, kind: str, content: JSON, *, insist: bool
     ) -> None:
+        """Write one object. When the answer is lost, the mark of the write tells later whether it was carried out."""
         manifest: JSON = {"apiVersion": "v1", "kind": kind, "metadata": _metadata(body, context.name), **content}
+        for delay in (*(INSISTING if insist else TRYING), None):
+            try:
+                stored = await self._send(body, context, manifest, insist=insist)
+            except cluster_errors.Unavailable:
+                if delay is None:
+                    raise
+                await asyncio.sleep(delay)
+            else:
+                context.versions[kind] = str(stored["metadata"]["resourceVersion"])
+                return
+
+    async def _send(self, body: Mapping[str, Any], context: RunContext, manifest: JSON, *, insist: bool) -> JSON:
+        kind, namespace = manifest["kind"], body["metadata"]["namespace"]
         version = context.versions.get(kind)
         if version is None:
-            context.versions[kind] = await self._create(body, context, manifest)
-            return
-        manifest["metadata"]["resourceVersion"] = version
+            return await self._create(body, context, manifest)
         try:
-            stored = await self._client.replace(manifest)
+            return await self._client.replace(_with_version(manifest, version))
         except cluster_errors.NotFound:
-            del manifest["metadata"]["resourceVersion"]
-            stored = await self._client.create(manifest)
+            return await self._create(body, context, manifest)
         except cluster_errors.Conflict:
+            stored = await self._client.get("v1", kind, namespace, context.name)
+            if _mark(stored) == _mark(manifest):
+                return stored
             if not insist:
                 raise
-            stored = await self._client.get("v1", kind, body["metadata"]["namespace"], context.name)
-            manifest["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
-            stored = await self._client.replace(manifest)
-        context.versions[kind] = str(stored["metadata"]["resourceVersion"])
+            return await self._client.replace(_with_version(manifest, stored["metadata"]["resourceVersion"]))
 
-    async def _create(self, body: Mapping[str, Any], context: RunContext, manifest: JSON) -> str:
+    async def _create(self, body: Mapping[str, Any], context: RunContext, manifest: JSON) -> JSON:
         """Create the object; take another name when one of this name belongs to somebody else (engine 3.12).
 
-        One that belongs to this run is left from a start of which the status knows nothing; it is written over.
+        One that belongs to this run is left from a start of which the status knows nothing; it is written over. Raises
+        ``Conflict`` when it belongs to another process that carries the run out now.
         """
         try:
-            stored = await self._client.create(manifest)
+            return await self._client.create(manifest)
         except cluster_errors.AlreadyExists:
-            kind, namespace = manifest["kind"], body["metadata"]["namespace"]
-            found = await self._client.get("v1", kind, namespace, context.name)
-            if _owners(found) == [body["metadata"]["uid"]]:
-                manifest["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
-                stored = await self._client.replace(manifest)
-            else:
-                context.name = _other_name(context.name, str(body["metadata"]["uid"]))
-                manifest["metadata"]["name"] = context.name
-                stored = await self._client.create(manifest)
-        return str(stored["metadata"]["resourceVersion"])
+            found = await self._client.get("v1", manifest["kind"], body["metadata"]["namespace"], context.name)
+        if _mark(found) == _mark(manifest):
+            return found
+        if _owners(found) == [body["metadata"]["uid"]]:
+            await self._check_alone(body, context)
+            return await self._client.replace(_with_version(manifest, found["metadata"]["resourceVersion"]))
+        context.name = _other_name(context.name, str(body["metadata"]["uid"]))
+        manifest["metadata"]["name"] = context.name
+        return await self._client.create(manifest)
+
+    async def is_current(self, body: Mapping[str, Any], context: RunContext) -> bool:
+        """Whether the ConfigMap is as it was read or written last."""
+        stored = await self._client.get("v1", "ConfigMap", body["metadata"]["namespace"], context.name)
+        return str(stored["metadata"]["resourceVersion"]) == context.versions.get("ConfigMap")
+
+    async def _check_alone(self, body: Mapping[str, Any], context: RunContext) -> None:
+        """Raise ``Conflict`` when what is known of the run is older than what another process has made of it."""
+        metadata, kind = body["metadata"], constants.WORKFLOW_RUN
+        if context.exists:
+            alone = await self.is_current(body, context)
+        else:
+            run = await self._client.get(kind.api_version, kind.kind, metadata["namespace"], metadata["name"])
+            alone = not (run.get("status") or {}).get("contextBackend")
+        if not alone:
+            raise cluster_errors.Conflict(f"the context of run {metadata['name']} was written by another process")
 
 
 def was_emptied(status: Mapping[str, Any]) -> bool:
@@ -286,6 +323,23 @@ def was_emptied(status: Mapping[str, Any]) -> bool:
     new has no status at all.
     """
     return "finished" in status and not status.get("startTime")
+
+
+def _has_secret(state: Mapping[str, Any]) -> bool:
+    """Whether there is a Secret, or may be one: an outcome is written there first, and a crash may follow."""
+    return bool(state.get("secret")) or any(not entry.get("done") for entry in (state.get("journal") or {}).values())
+
+
+def _without_value(entry: JSON) -> JSON:
+    return {key: value for key, value in entry.items() if key != "value"}
+
+
+def _with_version(manifest: JSON, version: str) -> JSON:
+    return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
+
+
+def _mark(stored: Mapping[str, Any]) -> str:
+    return str((stored["metadata"].get("annotations") or {}).get(_WRITE))
 
 
 def _owners(stored: Mapping[str, Any]) -> list[Any]:
@@ -302,7 +356,7 @@ def _metadata(body: Mapping[str, Any], name: str) -> JSON:
     return {
         "name": name,
         "namespace": run["namespace"],
-        "annotations": {constants.ANNOTATION_START_TIME: str(start)},
+        "annotations": {constants.ANNOTATION_START_TIME: str(start), _WRITE: secrets.token_hex(8)},
         "ownerReferences": [
             {
                 "apiVersion": constants.WORKFLOW_RUN.api_version,

@@ -17,8 +17,8 @@ from vela_workflow.steps.journal import Entry
 class Persist(Protocol):
     """Writes the context of a run and makes sure that the status names it.
 
-    It raises ``Conflict`` when another process has written it, unless ``insist`` says that something has happened which
-    must be known.
+    It raises ``Superseded`` when another process has written it, unless ``insist`` says that something has happened
+    which must be known.
     """
 
     async def __call__(self, *, insist: bool = False) -> None:

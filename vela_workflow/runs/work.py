@@ -202,7 +202,7 @@ class Worker:
             run_uid=metadata["uid"],
             step_name=task.step.name,
             step_id=task.id,
-            attempt=task.attempt,
+            round=task.round,
             run_annotations=metadata.get("annotations") or {},
         )
         kind = debug.Watched if debug.is_wanted(self._body) else Operations

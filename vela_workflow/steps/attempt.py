@@ -26,6 +26,7 @@ from vela_workflow.engine import result
 from vela_workflow.providers.contract import Control, ControlKind, Interest
 from vela_workflow.steps import outcome as outcomes
 from vela_workflow.steps import outputs as outputs_
+from vela_workflow.steps.journal import Superseded
 from vela_workflow.steps.operations import Operations, path_text
 
 PASSES = 500
@@ -118,9 +119,11 @@ class Attempt:
         self._unwatched = False
 
     async def run(self) -> Finding:
-        """Make the attempt; every error becomes a result."""
+        """Make the attempt; every error becomes a result, except ``Superseded``."""
         try:
             return self._finding(await self._run())
+        except Superseded:
+            raise
         except Exception as error:  # noqa: BLE001 - the table of outcomes decides about every error
             return self._finding(outcomes.of_error(error))
 
@@ -177,6 +180,8 @@ class Attempt:
             return await self._undecided(act)
         try:
             outcome = await self._operations.carry_out(act)
+        except Superseded:
+            raise
         except Exception as error:  # noqa: BLE001 - the table of outcomes decides about every error
             return outcomes.of_error(error, place=path_text(act.path))
         self._interest.extend(outcome.interest)

@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vela_workflow import errors
 from vela_workflow.providers.contract import Outcome
+
+
+class Superseded(errors.Transient):
+    """Another process carries the run out as well, and what is known here is old.
+
+    It is the outcome of no step: the pass ends without leaving a trace, and everything is read again.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,7 @@ class Journal(Protocol):
         """What is known of an operation; ``None`` when it was never begun."""
 
     async def intend(self, key: str) -> None:
-        """Record, durably, that the operation is about to be carried out."""
+        """Record, durably, that the operation is about to be carried out; raises ``Superseded``."""
 
     async def record(self, key: str, outcome: Outcome) -> None:
         """Record what came of it."""

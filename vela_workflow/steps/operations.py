@@ -32,7 +32,7 @@ class Identity:
     run_uid: str
     step_name: str
     step_id: str
-    attempt: int
+    round: int
     run_annotations: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -125,7 +125,7 @@ class Operations:
             step_name=identity.step_name,
             step_id=identity.step_id,
             now=self._clock(),
-            key=f"{identity.run_uid}/{identity.step_id}/{path}/{identity.attempt}",
+            key=f"{identity.run_uid}/{identity.step_id}/{path}/{identity.round}",
             clusters=self._clusters,
             variables=self._variables,
             resumed=path in self._resumed,
