@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from vela_workflow.operator import fence, logs
 from vela_workflow.operator.metrics import CONTROLLER, Metrics
 from vela_workflow.operator.tracing import Tracer
 from vela_workflow.providers.contract import Call, Effect, Operation, Outcome, Package
+
+logger = logging.getLogger(__name__)
 
 JSON = dict[str, Any]
 Key = tuple[str, str]
@@ -150,6 +153,7 @@ class Telemetry:
                     outcome = "ok"
                 except errors.WorkflowError as error:
                     outcome = type(error).__name__.removesuffix("Error")
+                    logger.info("operation %s.%s failed: %s", provider, name, error.message)
                     raise
                 finally:
                     self.metrics.operation.labels(provider, name, outcome).observe(time.perf_counter() - began)

@@ -1,0 +1,252 @@
+"""What a running operator tells: metrics, probes, log lines and traces."""
+
+from __future__ import annotations
+
+import gzip
+import http.server
+import json
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.cluster import operator_fixture as fixture
+from tests.cluster.conftest import make_run_namespace
+from tests.cluster.replicas import Replica
+from tools.kubectl import Kubectl
+from tools.rest import Api
+from tools.waiting import wait_for
+from vela_workflow.operator import tracing
+
+JSON = dict[str, Any]
+
+GO_NAMES = {
+    "workflowrun_reconcile_time_seconds": "histogram",
+    "generate_task_runners_time_seconds": "histogram",
+    "workflowrun_phase_number": "gauge",
+    "workflowrun_finished_time_seconds": "histogram",
+    "workflowrun_initialized_num": "unknown",
+    "workflowrun_step_phase_number": "gauge",
+    "workflowrun_step_duration_ms": "histogram",
+}
+"""Metrics that keep the names they have in the Go controller (engine 10.5)."""
+
+
+class Collector:
+    """An OpenTelemetry collector that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        """Stop it."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+        collector = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                data = self.rfile.read(int(self.headers["Content-Length"]))
+                encoding = self.headers.get("Content-Encoding")
+                data = {"gzip": gzip.decompress, "deflate": zlib.decompress}.get(encoding or "", bytes)(data)
+                request = ExportTraceServiceRequest.FromString(data)
+                for resource in request.resource_spans:
+                    for scope in resource.scope_spans:
+                        collector.spans += scope.spans
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        return Handler
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    pytest.importorskip("opentelemetry.proto")
+    made = Collector()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def place(admin: Api, installed: None) -> Iterator[str]:
+    name = make_run_namespace(admin)
+    yield name
+    admin.delete("v1", "Namespace", name)
+
+
+@pytest.fixture(scope="module")
+def replica(
+    place: str, collector: Collector, operator_kubeconfig: Path, cue_command: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Replica]:  # fmt: skip
+    log = tmp_path_factory.mktemp("replica") / "operator.log"
+    with Replica(
+        "only", kubeconfig=operator_kubeconfig, cue=cue_command, namespace=place, log=log, lease_namespace=place,
+        log_format="json", log_level="debug", trace_endpoint=collector.url,
+    ) as started:  # fmt: skip
+        yield started
+
+
+@pytest.fixture(scope="module")
+def own_runs(admin: Api, kubectl: Kubectl, place: str, replica: Replica) -> Iterator[fixture.Runs]:
+    recorder = fixture.Recorder(kubectl, place)
+    yield fixture.Runs(admin, recorder, place)
+    recorder.close()
+
+
+STEPS = """
+- {name: touch, type: touch, properties: {name: touched}}
+- name: group
+  type: step-group
+  subSteps:
+    - {name: wait, type: await, properties: {name: later}}
+- {name: refused, type: fail, if: always}
+"""
+
+
+@pytest.fixture(scope="module")
+def ended(own_runs: fixture.Runs) -> fixture.Run:
+    """A run that has applied, waited, been woken and failed."""
+    run = own_runs.start(STEPS)
+    run.until_step("wait", "running", "Wait")
+    own_runs.config_map("later", {"ready": "yes"})
+    run.ended("failed")
+    return run
+
+
+def samples(replica: Replica) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """All samples by name and labels."""
+    status, text = replica.read("/metrics")
+    assert status == 200
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def total(found: dict[tuple[str, frozenset[tuple[str, str]]], float], name: str, **labels: str) -> float:
+    """The sum of a metric over all series with these labels."""
+    return sum(value for (one, own), value in found.items() if one == name and labels.items() <= dict(own).items())
+
+
+def test_metrics_have_the_names_and_types_of_the_go_controller(replica: Replica, ended: fixture.Run) -> None:
+    families = {family.name: family.type for family in text_string_to_metric_families(replica.read("/metrics")[1])}
+    assert {name: families.get(name) for name in GO_NAMES} == GO_NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "least"),
+    [
+        ("workflowrun_initialized_num", {}, 1),
+        ("workflowrun_phase_number", {"phase": "failed"}, 1),
+        ("workflowrun_step_phase_number", {"step_type": "fail", "phase": "failed", "reason": "Action"}, 1),
+        ("workflowrun_finished_time_seconds_count", {"phase": "failed"}, 1),
+        ("workflowrun_reconcile_time_seconds_count", {"begin_phase": "", "end_phase": "executing"}, 1),
+        ("workflowrun_reconcile_time_seconds_count", {"begin_phase": "executing", "end_phase": "failed"}, 1),
+        ("generate_task_runners_time_seconds_count", {"controller": "workflowrun"}, 2),
+        ("workflowrun_step_duration_ms_count", {"step_type": "touch"}, 1),
+        ("workflowrun_step_duration_ms_sum", {"step_type": "touch"}, 1.0),
+        ("vela_workflow_operation_seconds_count", {"operation": "apply", "outcome": "ok"}, 1),
+        ("vela_workflow_api_request_seconds_count", {"cluster": "local", "verb": "patch", "code": "200"}, 1),
+        ("vela_workflow_queue_wait_seconds_count", {}, 2),
+        ("vela_workflow_wake_seconds_count", {}, 1),
+        ("vela_workflow_wakes_total", {}, 1),
+        ("vela_workflow_cue_commands_total", {}, 1),
+        ("vela_workflow_cue_programs_total", {}, 2),
+        ("vela_workflow_cue_cache_misses_total", {}, 1),
+        ("vela_workflow_leader", {"shard": "0"}, 1),
+        ("vela_workflow_workers", {}, 32),
+        ("vela_workflow_definitions", {}, 20),
+        ("vela_workflow_info", {"cue": "v0.17.1"}, 1),
+        ("process_resident_memory_bytes", {}, 1e7),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_run_shows(name: str, labels: dict[str, str], least: float, replica: Replica, ended: fixture.Run) -> None:
+    assert total(samples(replica), name, **labels) >= least
+
+
+def test_units_are_those_of_the_names(replica: Replica, ended: fixture.Run) -> None:
+    """A step that did one small thing takes milliseconds, and far less than a minute of them."""
+    found = samples(replica)
+    count = total(found, "workflowrun_step_duration_ms_count", step_type="touch")
+    mean = total(found, "workflowrun_step_duration_ms_sum", step_type="touch") / count
+    assert 1 < mean < 10_000
+    assert total(found, "workflowrun_finished_time_seconds_sum") < 60
+
+
+def test_no_label_names_a_run(replica: Replica, own_runs: fixture.Runs, ended: fixture.Run) -> None:
+    """The number of series does not grow with runs, and nobody's names are among their labels."""
+    own_runs.start("[{name: said, type: echo}]").ended("succeeded")
+    before = samples(replica).keys()
+    for _ in range(3):
+        own_runs.start("[{name: said, type: echo}]").ended("succeeded")
+    after = samples(replica).keys()
+    assert after == before
+    values = {value for _, labels in after for _, value in labels}
+    assert not values & {ended.name, ended.uid, ended.namespace, "said"}
+
+
+def test_a_deleted_run_is_counted_no_longer(replica: Replica, own_runs: fixture.Runs, admin: Api) -> None:
+    run = own_runs.start("[{name: hold, type: suspend}]")
+    run.until_phase("suspending")
+    wait_for(lambda: total(samples(replica), "workflowrun_phase_number", phase="suspending") == 1, 10, "the count")
+    admin.delete(fixture.RUN.api_version, fixture.RUN.kind, run.name, run.namespace)
+    wait_for(lambda: total(samples(replica), "workflowrun_phase_number", phase="suspending") == 0, 10, "the count")
+
+
+@pytest.mark.parametrize(("path", "answer"), [("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/", 404)])
+def test_the_port_answers(path: str, answer: int, replica: Replica) -> None:
+    assert replica.read(path)[0] == answer
+
+
+def test_log_lines_say_which_run_and_step(replica: Replica, own_runs: fixture.Runs) -> None:
+    own_runs.definition("logs", 'import "vela/kube"\nr: kube.#Read & {$params: {cluster: "gone", value: {apiVersion: '
+                        '"v1", kind: "ConfigMap", metadata: name: "x"}}}\nparameter: {}')  # fmt: skip
+    steps = [{"name": "broken", "type": "logs"}]
+    run = own_runs.start(steps)
+    run.until_step("broken", "failed", "Execute")
+    lines = [json.loads(line) for line in replica.output().splitlines()]
+    about = [line for line in lines if line.get("run") == f"{run.namespace}/{run.name}"]
+    assert any(line.get("step") == "broken" and line["attempt"] == "1" and line["cluster"] == "gone" for line in about)
+
+
+def test_traces_go_from_the_run_to_the_request(
+    replica: Replica, collector: Collector, own_runs: fixture.Runs, ended: fixture.Run
+) -> None:
+    trace = tracing.trace_id(ended.uid).to_bytes(16, "big")
+
+    def spans() -> dict[str, Any]:
+        return {span.name: span for span in list(collector.spans) if span.trace_id == trace}
+
+    wait_for(lambda: {"run", "step touch", "step await", "operation kube.apply"} <= spans().keys(), 20, "the trace")
+    found = spans()
+    assert found["run"].parent_span_id == b""
+    assert found["step touch"].parent_span_id == found["run"].span_id
+    assert found["step await"].parent_span_id == found["step step-group"].span_id
+    assert found["operation kube.apply"].parent_span_id == found["step touch"].span_id
+    assert found["request patch"].parent_span_id == found["operation kube.apply"].span_id
+    assert found["step fail"].status.message.startswith("oops")
+    assert found["run"].end_time_unix_nano >= found["step await"].end_time_unix_nano

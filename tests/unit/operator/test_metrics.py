@@ -1,0 +1,191 @@
+"""Counting, log lines and the port for probes, without a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tools.processes import free_port
+from vela_workflow import errors
+from vela_workflow.operator import health, logs, metrics
+from vela_workflow.operator.standing import Readiness
+
+KEY = ("shop", "one")
+
+
+def run_status(phase: str, *steps: tuple[str, str, str]) -> dict[str, object]:
+    """The status of a run with steps of (type, phase, reason)."""
+    entries = [{"type": kind, "phase": step, "reason": reason} for kind, step, reason in steps]
+    return {"status": phase, "steps": entries}
+
+
+def test_the_census_follows_a_run() -> None:
+    census = metrics.Census()
+    census.seen(KEY, {})
+    assert dict(census.runs) == {"": 1}
+    census.seen(KEY, run_status("executing", ("apply", "running", "Wait")))
+    census.seen(KEY, run_status("executing", ("apply", "running", "Wait")))
+    census.seen(("shop", "two"), run_status("executing", ("apply", "running", "Wait")))
+    assert dict(census.runs) == {"executing": 2}
+    assert dict(census.steps) == {("apply", "running", "Wait"): 2}
+    census.seen(KEY, run_status("failed", ("apply", "failed", "Timeout")))
+    assert dict(census.runs) == {"executing": 1, "failed": 1}
+    census.gone(KEY)
+    census.gone(KEY)
+    census.gone(("shop", "two"))
+    assert not census.runs and not census.steps
+
+
+def test_runs_are_counted_by_whoever_leads_their_shard() -> None:
+    told = metrics.Metrics()
+    told.seen(KEY, 0, run_status("executing"))
+    told.seen(("shop", "two"), 1, run_status("executing"))
+    assert b'workflowrun_phase_number{phase="executing"}' not in told.text()
+    told.leads = lambda: {1}
+    assert b'workflowrun_phase_number{phase="executing"} 1.0' in told.text()
+    told.seen(KEY, 1, run_status("executing"))
+    assert b'workflowrun_phase_number{phase="executing"} 2.0' in told.text()
+
+
+def test_durations_of_steps_are_milliseconds() -> None:
+    told = metrics.Metrics()
+    told.attempted("apply", 0.25)
+    assert b'workflowrun_step_duration_ms_sum{controller="workflowrun",step_type="apply"} 250.0' in told.text()
+
+
+@pytest.fixture
+def json_logger() -> Iterator[tuple[logging.Logger, list[str]]]:
+    """A logger and the lines that it writes."""
+    lines: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    handler = Handler()
+    handler.addFilter(logs._bind)
+    handler.setFormatter(logs.JsonFormatter())
+    logger = logging.getLogger("vela_workflow.test")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield logger, lines
+    logger.removeHandler(handler)
+
+
+async def test_lines_carry_what_is_bound(json_logger: tuple[logging.Logger, list[str]]) -> None:
+    logger, lines = json_logger
+
+    async def step(name: str) -> None:
+        with logs.bound(step=name, cluster=None):
+            await asyncio.sleep(0)
+            logger.info("in %s", name)
+
+    with logs.bound(run="shop/one"):
+        await asyncio.gather(step("a"), step("b"))
+    logger.warning("outside")
+    told = [json.loads(line) for line in lines]
+    assert [{key: one[key] for key in ("run", "step", "message") if key in one} for one in told] == [
+        {"run": "shop/one", "step": "a", "message": "in a"},
+        {"run": "shop/one", "step": "b", "message": "in b"},
+        {"message": "outside"},
+    ]
+    assert "cluster" not in told[0]
+    assert told[2]["level"] == "warning"
+
+
+def test_an_error_is_one_line(json_logger: tuple[logging.Logger, list[str]]) -> None:
+    logger, lines = json_logger
+    logger.error("it failed", exc_info=ValueError("no\nsuch"))
+    (line,) = lines
+    assert "\n" not in line
+    assert "ValueError: no\nsuch" in json.loads(line)["error"]
+
+
+async def ask(port: int, path: str) -> tuple[int, str]:
+    """Status and text that a port answers, asked from another thread."""
+
+    def asked() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    return await asyncio.to_thread(asked)
+
+
+async def test_the_port_tells_of_the_loop_and_of_readiness() -> None:
+    problem = "starting"
+
+    async def ready() -> str:
+        return problem
+
+    endpoint = health.Endpoint("127.0.0.1", free_port(), health.Routes(lambda: b"x 1\n", ready), patience=0.2)
+    endpoint.start()
+    try:
+        assert await ask(endpoint.port, "/readyz") == (503, "starting\n")
+        problem = ""
+        assert await ask(endpoint.port, "/readyz") == (200, "ok\n")
+        assert await ask(endpoint.port, "/healthz?verbose") == (200, "ok\n")
+        assert await ask(endpoint.port, "/metrics") == (200, "x 1\n")
+        stuck = asyncio.create_task(ask(endpoint.port, "/healthz"))
+        await asyncio.sleep(0)
+        time.sleep(0.6)  # noqa: ASYNC251 - the loop does nothing else meanwhile, and that is to be noticed
+        assert (await stuck)[0] == 503
+        assert await ask(endpoint.port, "/healthz") == (200, "ok\n")
+    finally:
+        await asyncio.to_thread(endpoint.close)
+
+
+async def test_a_port_that_is_taken_is_told() -> None:
+    async def ready() -> str:
+        return ""
+
+    first = health.Endpoint("127.0.0.1", 0, health.Routes(lambda: b"", ready))
+    first.start()
+    try:
+        second = health.Endpoint("127.0.0.1", first.port, health.Routes(lambda: b"", ready))
+        with pytest.raises(errors.WorkflowError, match=f"cannot listen on 127.0.0.1:{first.port}"):
+            second.start()
+    finally:
+        await asyncio.to_thread(first.close)
+
+
+class Server:
+    """Something that can be asked for its version, or cannot."""
+
+    def __init__(self) -> None:
+        self.error: errors.WorkflowError | None = None
+        self.asked = 0
+
+    async def version(self) -> dict[str, object]:
+        """The version."""
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        return {}
+
+
+async def test_readiness_tells_the_truth() -> None:
+    server, watching, now = Server(), asyncio.Event(), [100.0]
+    readiness = Readiness(server, watching, clock=lambda: now[0])
+    assert "starting" in await readiness.problem()
+    watching.set()
+    assert await readiness.problem() == ""
+    server.error = errors.Transient("no route")
+    assert await readiness.problem() == "", "an answer is good for a while"
+    now[0] += 6
+    assert "no route" in await readiness.problem()
+    server.error = None
+    assert await readiness.problem() == ""
+    readiness.stopping = True
+    assert await readiness.problem() == "stopping"
+    assert server.asked == 3
