@@ -23,6 +23,7 @@ class Answers:
         self._limit = limit
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()
         self._size = 0
+        self._waiting: dict[bytes, int] = {}
         self._under_way: dict[bytes, asyncio.Task[bytes | Refusal]] = {}
         self.hits = 0
         self.misses = 0
@@ -43,8 +44,15 @@ class Answers:
             task.add_done_callback(lambda done: self._ended(key, done))
         else:
             self.hits += 1
-        # Whoever gives up waiting must not take the answer from the others.
-        return await asyncio.shield(task)
+        self._waiting[key] = self._waiting.get(key, 0) + 1
+        try:
+            # Whoever gives up waiting must not take the answer from the others.
+            return await asyncio.shield(task)
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
+                task.cancel()  # Nobody wants the answer any more; one that is there already stays.
 
     async def _export(self, key: bytes, text: str, *, alone: bool) -> bytes | Refusal:
         answer = await self._cue.export(text, alone=alone)

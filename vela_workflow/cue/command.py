@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import itertools
 import os
 import re
@@ -86,7 +87,9 @@ class CueCommand:
         self._root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_fast_directory()))
         self._numbers = itertools.count()
         self._queue: deque[_Job] = deque()
+        self._asked: set[asyncio.Future[bytes | Refusal]] = set()
         self._running = 0
+        self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._installed: set[str] = set()
         (self._root / "cue.mod").mkdir()
@@ -107,28 +110,35 @@ class CueCommand:
     async def export(self, text: str, *, alone: bool = False) -> bytes | Refusal:
         """The value ``OUT`` of a program as JSON, or the refusal of the command.
 
-        Raises ``LimitExceeded`` when the program needs too much. ``alone`` keeps it out of batches.
+        Raises ``LimitExceeded`` when the program needs too much, ``Transient`` when the command cannot be run.
+        ``alone`` keeps it out of batches.
         """
+        if self._closed:
+            raise errors.Transient("templates are not evaluated any more: the program is ending")
         future: asyncio.Future[bytes | Refusal] = asyncio.get_running_loop().create_future()
         self._queue.append(_Job(text, alone, future))
         self.counters.programs += 1
+        self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
         self._dispatch()
         return await future
 
     async def run(self, text: str, *arguments: str) -> tuple[int, bytes, str]:
         """Run one command on one program; ``arguments`` precede the package. Returns exit code, output, errors."""
-        folder = self._folder([text])
+        folder = self._root / f"w{next(self._numbers)}"
         try:
+            self._lay_out(folder, [text])
             return await self._process([*arguments, "./p0"], folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Forget what waits and remove the working directory."""
+        """Forget what waits and remove the working directory; whoever waits is cancelled."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
-        for job in self._queue:
-            job.future.cancel()
+        for future in list(self._asked):
+            future.cancel()
         self._queue.clear()
         shutil.rmtree(self._root, ignore_errors=True)
 
@@ -141,6 +151,8 @@ class CueCommand:
                 self._running += 1
                 task = asyncio.get_running_loop().create_task(self._serve(jobs))
                 self._tasks.add(task)
+                for job in jobs:
+                    job.future.add_done_callback(functools.partial(_abandon, jobs, task))
                 task.add_done_callback(self._tasks.discard)
 
     def _take(self) -> list[_Job]:
@@ -162,19 +174,22 @@ class CueCommand:
             for job in jobs:
                 job.future.cancel()
             raise
+        except Exception as error:  # noqa: BLE001 - nobody may wait for ever, whatever went wrong
+            for job in jobs:
+                _fail(job, error)
         finally:
             self._running -= 1
             self._dispatch()
 
     async def _attempt(self, jobs: list[_Job]) -> list[_Job]:
         """Run a batch; returns the programs that still have to be asked for."""
-        folder = self._folder([job.text for job in jobs])
+        folder = self._root / f"w{next(self._numbers)}"
         try:
+            self._lay_out(folder, [job.text for job in jobs])
             packages = [f"./p{index}" for index in range(len(jobs))]
             code, output, stderr = await self._process(["export", "--out", "json", "-e", OUT, *packages], folder)
             if code == 0:
-                self._answer(jobs, output)
-                return []
+                return self._answer(jobs, output)
         except LimitExceeded as error:
             if len(jobs) == 1:
                 _fail(jobs[0], error)
@@ -207,23 +222,24 @@ class CueCommand:
             self._queue.appendleft(dataclasses.replace(job, alone=True))
         return []
 
-    @staticmethod
-    def _answer(jobs: list[_Job], output: bytes) -> None:
-        documents = _documents(output, len(jobs))
+    def _answer(self, jobs: list[_Job], output: bytes) -> list[_Job]:
+        documents = _documents(output) if len(jobs) > 1 else [output]
+        if len(documents) != len(jobs):
+            return self._split(jobs)
         for job, document in zip(jobs, documents, strict=True):
             if not job.future.done():
                 job.future.set_result(document)
+        return []
 
     # Processes.
 
-    def _folder(self, texts: list[str]) -> Path:
-        folder = self._root / f"w{next(self._numbers)}"
+    @staticmethod
+    def _lay_out(folder: Path, texts: list[str]) -> None:
         folder.mkdir()
         for index, text in enumerate(texts):
             package = folder / f"p{index}"
             package.mkdir()
             (package / messages.PROGRAM_FILE).write_text(text)
-        return folder
 
     async def _process(self, arguments: list[str], folder: Path) -> tuple[int, bytes, str]:
         self.counters.commands += 1
@@ -289,18 +305,19 @@ async def _bounded(stream: asyncio.StreamReader, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _documents(output: bytes, count: int) -> list[bytes]:
-    """Cut the stream of JSON documents that a command prints for several packages."""
-    if count == 1:
-        return [output]
+def _documents(output: bytes) -> list[bytes]:
+    """Cut the stream of JSON objects that a command prints for several packages."""
     documents = re.split(rb"(?<=^\})\n", output, flags=re.MULTILINE)
-    documents = [document for document in documents if document.strip()]
-    if len(documents) != count:
-        raise errors.WorkflowError(f"the cue command answered {len(documents)} of {count} programs")
-    return documents
+    return [document for document in documents if document.strip()]
 
 
-def _fail(job: _Job, error: errors.WorkflowError) -> None:
+def _abandon(jobs: list[_Job], task: asyncio.Task[None], _done: asyncio.Future[bytes | Refusal]) -> None:
+    """End a command that nobody waits for any more."""
+    if all(job.future.cancelled() for job in jobs):
+        task.cancel()
+
+
+def _fail(job: _Job, error: Exception) -> None:
     if not job.future.done():
         job.future.set_exception(error)
 
