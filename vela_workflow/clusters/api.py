@@ -177,11 +177,13 @@ class HttpClient:
         *,
         propagation: str = "Background",
         uid: str = "",
+        resource_version: str = "",
     ) -> None:
-        """Delete one object; raises ``NotFound``, or ``Conflict`` when its uid is not ``uid``."""
+        """Delete one object; raises ``NotFound``, or ``Conflict`` when its uid or version is another one."""
         options: JSON = {"propagationPolicy": propagation}
-        if uid:
-            options["preconditions"] = {"uid": uid}
+        wanted = {"uid": uid, "resourceVersion": resource_version}
+        if preconditions := {key: value for key, value in wanted.items() if value}:
+            options["preconditions"] = preconditions
         await self._call("delete", api_version, kind, namespace, name, body=orjson.dumps(options))
 
     async def delete_collection(

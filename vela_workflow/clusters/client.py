@@ -91,6 +91,7 @@ class ClusterClient(Protocol):
         *,
         propagation: str = "Background",
         uid: str = "",
+        resource_version: str = "",
     ) -> None:
         """Delete one object; raises ``NotFound``."""
 

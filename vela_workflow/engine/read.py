@@ -217,7 +217,7 @@ class _Step:
             duration=max(0.0, self._seconds("retry.backoff.duration", duration, constants.RETRY_BACKOFF_DURATION)),
             factor=float(factor),
             cap=max(0.0, self._seconds("retry.backoff.cap", cap, constants.RETRY_BACKOFF_CAP)),
-            on=self._retry_on(raw.get("on")),
+            on=self._retry_on(raw.get("on", raw.get(constants.RETRY_ON_UNQUOTED))),
         )
 
     def _retry_on(self, raw: Any) -> frozenset[constants.RetryOn]:

@@ -28,6 +28,13 @@ class Variables:
         """The variable at a dotted path; raises ``KeyError`` when there is none or the path cannot be read."""
         return self.at(_path(path))
 
+    def is_sensitive(self, path: str) -> bool:
+        """Whether the variable at a dotted path must not be seen by everybody; false for what cannot be read."""
+        try:
+            return str(_path(path)[0]) in self.sensitive
+        except KeyError:
+            return False
+
     def at(self, path: paths.Path) -> Any:
         """The variable at a path; raises ``KeyError``."""
         return copy.deepcopy(paths.lookup(self.values, path))

@@ -100,10 +100,13 @@ class FencedClient:
         *,
         propagation: str = "Background",
         uid: str = "",
+        resource_version: str = "",
     ) -> None:
         """Delete one object; raises ``NotFound``."""
         check(self._holds)
-        await self._client.delete(api_version, kind, namespace, name, propagation=propagation, uid=uid)
+        await self._client.delete(
+            api_version, kind, namespace, name, propagation=propagation, uid=uid, resource_version=resource_version
+        )
 
     async def delete_collection(
         self, api_version: str, kind: str, namespace: str, *, labels: Mapping[str, str], propagation: str = "Background"

@@ -318,7 +318,13 @@ class Retention:
     async def _delete(self, run: Mapping[str, Any], why: str) -> None:
         kind, metadata, key = constants.WORKFLOW_RUN, run["metadata"], _key(run)
         try:
-            await self._client.delete(kind.api_version, kind.kind, *key, uid=str(metadata["uid"]))
+            await self._client.delete(
+                kind.api_version,
+                kind.kind,
+                *key,
+                uid=str(metadata["uid"]),
+                resource_version=str(metadata["resourceVersion"]),
+            )
         except (cluster_errors.NotFound, cluster_errors.Conflict):
             logger.debug("run %s/%s was gone already", *key)
         else:

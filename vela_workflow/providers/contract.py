@@ -103,6 +103,9 @@ class Variables(Protocol):
     def get(self, path: str) -> Any:
         """The variable at a dotted path; raises ``KeyError`` when there is none."""
 
+    def is_sensitive(self, path: str) -> bool:
+        """Whether the variable at a dotted path must not be seen by everybody."""
+
     def put(self, path: str, value: Any) -> None:
         """Set the variable at a dotted path, replacing what was there."""
 

@@ -72,6 +72,10 @@ class RunContext:
         """The variable at a dotted path; raises ``KeyError``."""
         return self.variables.get(path)
 
+    def is_sensitive(self, path: str) -> bool:
+        """Whether the variable at a dotted path must not be seen by everybody."""
+        return self.variables.is_sensitive(path)
+
     def put(self, path: str, value: Any) -> None:
         """Set the variable at a dotted path."""
         self.variables.put(path, value)

@@ -36,6 +36,9 @@ class Memory:
     def memo(self, key: str) -> str | None:
         return self.memos.get(key)
 
+    def is_sensitive(self, path: str) -> bool:
+        return False
+
     def remember(self, key: str, value: str | None) -> None:
         if value is None:
             self.memos.pop(key, None)

@@ -45,7 +45,7 @@ async def variable(call: Call) -> Outcome:
     if method != "Get":
         raise arguments.wrong(f'method must be "Get" or "Put", not "{method}"')
     try:
-        return Outcome({"value": call.variables.get(path)})
+        return Outcome({"value": call.variables.get(path)}, sensitive=call.variables.is_sensitive(path))
     except KeyError:
         raise errors.Transient(f"var {path} not found: no step has written it") from None
 
