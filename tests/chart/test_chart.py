@@ -177,7 +177,7 @@ def test_in_the_scope_of_namespaces_nothing_but_the_webhooks_is_known_elsewhere(
         if one["kind"] == "ClusterRole" and "helm.sh/hook" not in one["metadata"].get("annotations", {})
     ]
     assert {resource for rule in role["rules"] for resource in rule["resources"]} == {
-        "customresourcedefinitions", "validatingwebhookconfigurations", "mutatingwebhookconfigurations",
+        "customresourcedefinitions", "namespaces", "validatingwebhookconfigurations", "mutatingwebhookconfigurations",
     }  # fmt: skip
     assert settings.load({}, environment(objects)).namespaces == ("shop", "bank")
     for one in objects:

@@ -221,7 +221,7 @@ def test_another_replica_takes_over_at_once_and_runs_go_on(installed_release: In
         "spec": {"workflowSpec": {"steps": steps}},
     }
     run = place.start(body)
-    run.until_step("wait", "suspending")
+    run.until_phase("suspending")
     second = installed_release.release.process("second", ready)
     lease = ("get", "lease", "vela-vela-workflow", "-n", SYSTEM, "-o", "jsonpath={.spec.holderIdentity}")
     kubectl = installed_release.release.kubectl
