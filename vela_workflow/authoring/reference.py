@@ -62,6 +62,26 @@ def parameters(template: str) -> list[Parameter]:
     return found
 
 
+def fields(text: str, value: Expr) -> list[Parameter]:
+    """The fields of a value in ``text``, each struct before its fields."""
+    return list(_Reader(text).inside(value, "", ""))
+
+
+def fields_of(text: str, struct: Struct) -> list[Parameter]:
+    """The fields of a struct in ``text``, each struct before its fields."""
+    return list(_Reader(text).struct(struct, "", ""))
+
+
+def comment(text: str, decl: Field) -> str:
+    """The lines of comment right above a field, as one text."""
+    lines: list[str] = []
+    for line in reversed(text[: decl.start].split("\n")[:-1]):
+        if not line.strip().startswith("//"):
+            break
+        lines.append(line.strip().removeprefix("//").strip())
+    return " ".join(reversed(lines))
+
+
 class _Reader:
     """Reads the fields of one template."""
 
@@ -69,8 +89,9 @@ class _Reader:
         self.text = text
 
     def inside(self, value: Expr, prefix: str, when: str) -> Iterator[Parameter]:
+        """The fields of the structs in a value."""
         for struct in value.structs:
-            yield from self._struct(struct, prefix, when)
+            yield from self.struct(struct, prefix, when)
         for literal in value.lists:
             for element in literal.elements:
                 if isinstance(element, Expr):
@@ -78,11 +99,12 @@ class _Reader:
         for inner in value.inner:
             yield from self.inside(inner, prefix, when)
 
-    def _struct(self, struct: Struct, prefix: str, when: str) -> Iterator[Parameter]:
+    def struct(self, struct: Struct, prefix: str, when: str) -> Iterator[Parameter]:
+        """The fields of a struct, and those inside them."""
         for decl in struct.decls:
             if isinstance(decl, Comprehension):
                 condition = " && ".join(self._condition(clause) for clause in decl.clauses)
-                yield from self._struct(decl.body, prefix, condition)
+                yield from self.struct(decl.body, prefix, condition)
             elif isinstance(decl, Field) and decl.name is not None and not decl.pattern:
                 path = f"{prefix}.{decl.name}" if prefix else decl.name
                 yield self._parameter(decl, path, when)
@@ -101,16 +123,7 @@ class _Reader:
         if default == "{…}":
             default = ""
         optional = decl.optional_at >= 0
-        return Parameter(path, " | ".join(unique), default, optional, self._comment(decl), when, decl.start)
-
-    def _comment(self, decl: Field) -> str:
-        """The lines of comment right above a field, as one text."""
-        lines: list[str] = []
-        for line in reversed(self.text[: decl.start].split("\n")[:-1]):
-            if not line.strip().startswith("//"):
-                break
-            lines.append(line.strip().removeprefix("//").strip())
-        return " ".join(reversed(lines))
+        return Parameter(path, " | ".join(unique), default, optional, comment(self.text, decl), when, decl.start)
 
 
 def _alternatives(text: str) -> list[str]:
@@ -156,7 +169,7 @@ def document(source: str) -> str:
     explained = (
         "\nOne without a default is required unless it says *optional*. `[]` stands for the elements of a list.\n"
     )
-    table = "\n| Parameter | Type | Default | Meaning |\n|---|---|---|---|\n" + "".join(map(_row, rows))
+    table = "\n| Parameter | Type | Default | Meaning |\n|---|---|---|---|\n" + "".join(map(row, rows))
     return f"{text}\n## Parameters\n{explained}{table}"
 
 
@@ -205,8 +218,9 @@ def _example(comment: str) -> str:
     return f"{words}\n```yaml\n{lines}\n```\n" + (f"\n{after.strip()}\n" if after.strip() else "")
 
 
-def _row(row: Parameter) -> str:
-    default = f"`{row.default}`" if row.default else "*optional*" if row.optional else ""
-    meaning = f"{row.meaning} (When `{row.when}`.)" if row.when else row.meaning
-    cells = (f"`{row.path}`", f"`{row.type}`", default, meaning)
+def row(one: Parameter) -> str:
+    """A line of a table."""
+    default = f"`{one.default}`" if one.default else "*optional*" if one.optional else ""
+    meaning = f"{one.meaning} (When `{one.when}`.)" if one.when else one.meaning
+    cells = (f"`{one.path}`", f"`{one.type}`", default, meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from vela_workflow.authoring import reference
+from vela_workflow.authoring import packages, reference
 from vela_workflow.authoring.reference import Parameter
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference"
-PAGES = reference.pages()
+PAGES = {**reference.pages(), packages.PAGE: packages.page()}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,22 @@ def test_pages_are_up_to_date(name: str) -> None:
 
 
 def test_there_is_no_page_without_a_definition() -> None:
-    assert {f"steps/{path.name}" for path in (FOLDER / "steps").iterdir()} == PAGES.keys() - {"definitions.md"}
+    assert {f"steps/{path.name}" for path in (FOLDER / "steps").iterdir()} == PAGES.keys() - {
+        "definitions.md",
+        packages.PAGE,
+    }
+
+
+def test_every_provider_is_on_the_page_of_packages() -> None:
+    assert {folder for _, folder, _ in packages.SOURCES} == packages.folders()
+
+
+def test_the_page_of_packages_tells_arguments_and_results() -> None:
+    page = packages.page()
+    part = page[page.index("### #Read") : page.index("### #List")]
+    assert "| `value` | `{…}` |" in part
+    assert part.index("| Argument |") < part.index("| Result |")
+    assert "#do" not in page
 
 
 def test_a_parameter_tells_where_it_stands() -> None:
