@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from vela_workflow.cli import main
 
 JSON = dict[str, Any]
 STEP = constants.STEP_DEFINITION
-GOLDEN = Path(__file__).resolve().parents[1] / "cue" / "definitions"
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "cue" / "definitions"
+GUIDE = ROOT / "docs" / "authoring.md"
 Def = Callable[..., Done]
 
 GOOD = """\
@@ -320,6 +323,22 @@ def test_packages_of_the_cluster_are_known(cli: Cli, admin: Api, namespace: str,
     assert 'unknown import "ext/greeter"' in cli("def", "apply", str(file)).err
     admin.create(PACKAGE, namespace)
     assert cli("def", "apply", str(file)).code == 0
+
+
+def test_the_guide_shows_what_works(run: Def, tmp_path: Path) -> None:
+    found = re.findall(r"^```(cue|text|yaml)\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = dict(found)
+    assert [kind for kind, _ in found] == ["cue", "text", "yaml"]
+    (tmp_path / "announce.cue").write_text(blocks["cue"], encoding="utf-8")
+    (tmp_path / "announce.test.txt").write_text(blocks["text"], encoding="utf-8")
+    (tmp_path / "package.yaml").write_text(blocks["yaml"], encoding="utf-8")
+    assert run("vet", "announce.cue").out == ""
+    tested = run("test", "announce.cue")
+    assert (tested.code, tested.lines[-1]) == (0, "2 passed"), tested.out
+    using = 'import "acme/tickets"\nx: type: "workflow-step"\ntemplate: {t: tickets.#Open & {$params: title: "T"}}\n'
+    (tmp_path / "x.cue").write_text(using, encoding="utf-8")
+    done = run("render", "x.cue", "--package", "package.yaml", "-o", "json")
+    assert json.loads(done.out)["operations"] == [{"open t": {"title": "T"}}]
 
 
 def test_the_golden_files_are_tests_of_users_too(run: Def) -> None:
