@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import harness, report, scenarios
+from bench import harness, report, scenarios, sizes
 from tools.errors import ToolError
 
 RESULTS = Path(__file__).with_name("results")
@@ -40,7 +40,7 @@ def _main(options: argparse.Namespace) -> int:
 
 
 async def _measure(chosen: list[scenarios.Scenario], options: argparse.Namespace) -> report.Report:
-    size = scenarios.FULL if options.full else scenarios.QUICK
+    size = sizes.FULL if options.full else sizes.QUICK
     async with harness.started(options.controller_command, _tell) as bench:
         machine = await bench.machine()
         measurements = []
@@ -52,7 +52,7 @@ async def _measure(chosen: list[scenarios.Scenario], options: argparse.Namespace
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure a controller of this API.")
-    parser.add_argument("--full", action="store_true", help="longer waits and more runs: some minutes")
+    parser.add_argument("--full", action="store_true", help="longer waits and thousands of runs: about ten minutes")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these scenarios")
     parser.add_argument(
         "--controller-command",

@@ -32,7 +32,7 @@ from tools import binaries, lifecycle
 from tools.audit import Request
 from tools.controlplane import ControlPlane, data_root
 from tools.errors import ToolError, tail
-from tools.processes import Process
+from tools.processes import Process, free_port
 
 JSON = dict[str, Any]
 
@@ -48,6 +48,8 @@ GRACE = 15.0
 """Seconds that a controller has to end."""
 
 LINE_LIMIT = 4 * 1024 * 1024
+SYSTEM = "vela-system"
+METRICS = "vela_workflow_cue_"
 JSON_TYPE = "application/json"
 ATTEMPTS = 10
 
@@ -183,17 +185,52 @@ class Runs:
 class Bench:
     """All that a scenario needs."""
 
-    def __init__(self, plane: ControlPlane, server: Server, runs: Runs, controller: Process, command: str) -> None:
+    def __init__(
+        self,
+        plane: ControlPlane,
+        server: Server,
+        runs: Runs,
+        controller: Process,
+        command: str,
+        *,
+        metrics: str = "",
+    ) -> None:
         self.server = server
         self.runs = runs
         self._plane = plane
         self._controller = controller
         self._command = command
+        self._metrics = metrics
 
     async def config_map(self, name: str, data: Mapping[str, str]) -> None:
         """Apply a ConfigMap."""
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": dict(data)}
         await self.server.apply(f"/api/v1/namespaces/{NAMESPACE}/configmaps", body)
+
+    async def join_cluster(self, name: str) -> None:
+        """Join the cluster to itself under another name, in the form that every controller of this API understands."""
+        config = json.loads(self._plane.operator_kubeconfig.read_text(encoding="utf-8"))
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": name,
+                "labels": {"cluster.core.oam.dev/cluster-credential-type": "ServiceAccountToken"},
+            },
+            "data": {"ca.crt": cluster["certificate-authority-data"]},
+            "stringData": {"endpoint": cluster["server"], "token": user["token"]},
+        }
+        await self.server.apply(f"/api/v1/namespaces/{SYSTEM}/secrets", body)
+
+    async def evaluations(self) -> dict[str, float]:
+        """What our own operator counts of its evaluations, by the last words of the metric; nothing of another's."""
+        if not self._metrics:
+            return {}
+        async with aiohttp.ClientSession() as session, session.get(self._metrics) as answer:
+            lines = (await answer.text()).splitlines()
+        found = (line.rpartition(" ") for line in lines if line.startswith(METRICS))
+        return {name.removeprefix(METRICS).removesuffix("_total"): float(value) for name, _, value in found}
 
     def memory(self) -> float:
         """Resident memory of the controller and all its processes, in MiB."""
@@ -250,9 +287,11 @@ async def started(command: str, tell: Callable[[str], None]) -> AsyncIterator[Be
         try:
             await _prepare(server)
             await runs.start()
-            controller = Process("the controller", _command(command, plane, tools["cue"]), log, Path(home))
+            port = free_port()
+            controller = Process("the controller", _command(command, plane, tools["cue"], port), log, Path(home))
             await _ready(runs, controller, tell)
-            yield Bench(plane, server, runs, controller, command)
+            metrics = "" if command else f"http://127.0.0.1:{port}/metrics"
+            yield Bench(plane, server, runs, controller, command, metrics=metrics)
         except ToolError as error:
             raise ToolError(f"{error}\nthe end of the controller's log:\n{tail(log)}") from error
         finally:
@@ -279,12 +318,19 @@ def _install(plane: ControlPlane) -> None:
         raise ToolError(f"vela-workflow install: {done.stderr.strip()}")
 
 
-def _command(command: str, plane: ControlPlane, cue: Path) -> list[str | Path]:
+def _command(command: str, plane: ControlPlane, cue: Path, port: int) -> list[str | Path]:
     kubeconfig = plane.operator_kubeconfig
     if command:
         return list(shlex.split(command.replace("{kubeconfig}", str(kubeconfig))))
     own = [sys.executable, "-m", "vela_workflow.cli.main", "operator"]
-    return ["/usr/bin/env", f"PYTHONPATH={ROOT}", *own, f"--kubeconfig={kubeconfig}", f"--cue={cue}"]
+    return [
+        "/usr/bin/env",
+        f"PYTHONPATH={ROOT}",
+        *own,
+        f"--kubeconfig={kubeconfig}",
+        f"--cue={cue}",
+        f"--metrics-port={port}",
+    ]
 
 
 WAIT = """

@@ -10,33 +10,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import harness
+from bench import harness, scale
 from bench.harness import Bench
 from bench.report import Measurement
+from bench.sizes import Size
 
 WARM_UP = 3
 WAITING = 5
 """How many runs wait at the same time."""
 
 IDLE_SECONDS = 2.0
-CREATORS = 16
-"""How many runs are created at the same time."""
-
 BESIDE = frozenset({"events", "leases"})
 """Resources whose requests are not the work of a run: they are written beside it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much is measured: repetitions, seconds of waiting, runs at once."""
-
-    repetitions: int
-    waits: tuple[int, ...]
-    runs: int
-
-
-QUICK = Size(repetitions=20, waits=(3,), runs=60)
-FULL = Size(repetitions=50, waits=(3, 20, 90), runs=300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +67,6 @@ async def _woken(bench: Bench, name: str, wait: float) -> float:
     return (await bench.runs.ended(run)).at - start
 
 
-async def _throughput(bench: Bench, size: Size) -> list[Measurement]:
-    """Many runs of three steps at once: from the first request to the last success."""
-    limit = asyncio.Semaphore(CREATORS)
-
-    async def one() -> float:
-        async with limit:
-            name = await bench.runs.create(harness.apply_steps(3))
-        return (await bench.runs.ended(name)).at
-
-    start, cpu = time.perf_counter(), bench.cpu_seconds()
-    ends = await asyncio.gather(*(one() for _ in range(size.runs)))
-    seconds, used = max(ends) - start, bench.cpu_seconds() - cpu
-    return [
-        Measurement("runs per second", size.runs / seconds, "1/s", goal=35, more_is_better=True,
-                    detail=f"{size.runs} runs of three apply steps in {seconds:.1f} s"),
-        Measurement("CPU time per run", used / size.runs * 1000, "ms", detail="controller and its processes"),
-    ]  # fmt: skip
-
-
 async def _requests(bench: Bench, size: Size) -> list[Measurement]:
     """Requests of the controller for a run of three apply steps; watches are not counted."""
     since = bench.mark()
@@ -124,9 +90,7 @@ async def _requests(bench: Bench, size: Size) -> list[Measurement]:
 async def _idle(bench: Bench, _: Size) -> list[Measurement]:
     """Memory and CPU time while nothing happens."""
     await asyncio.sleep(IDLE_SECONDS)
-    cpu, start = bench.cpu_seconds(), time.perf_counter()
-    await asyncio.sleep(IDLE_SECONDS)
-    used = (bench.cpu_seconds() - cpu) / (time.perf_counter() - start)
+    used = await scale.busy(bench, IDLE_SECONDS)
     return [
         Measurement("memory, idle", bench.memory(), "MiB", goal=130, detail="resident, controller and its processes"),
         Measurement("CPU, idle", used, "cores"),
@@ -164,6 +128,10 @@ SCENARIOS = (
     ),
     Scenario("wake-up", "a step that waits for an object", _wake_up),
     Scenario("requests", "requests of the controller for a run", _requests),
-    Scenario("throughput", "many runs at once", _throughput),
+    Scenario("throughput", "many runs at once", scale.throughput),
+    Scenario("waiting", "many runs that wait", scale.waiting),
+    Scenario("steps", "workflows of 200 steps", scale.steps),
+    Scenario("clusters", "50 clusters", scale.clusters),
+    Scenario("growth", "many runs in a row: throughput must not fall, memory must not grow", scale.growth),
     Scenario("after", "memory after all that", _after),
 )
