@@ -35,6 +35,13 @@ MANUAL = True
 """``memory["suspended"]`` of a step that a user suspended; for the template's own it is the field."""
 
 
+# Phases and reasons as plain texts: hundreds of steps are asked again and again, and members of enums are slow to hash.
+ENDED_WELL = frozenset({StepPhase.SUCCEEDED.value, StepPhase.SKIPPED.value})
+_FAILED = StepPhase.FAILED.value
+_BEGUN = frozenset({StepPhase.RUNNING.value, StepPhase.SUSPENDING.value, _FAILED})
+_NOT_FINAL = frozenset({None, "", Reason.EXECUTE.value})
+
+
 @dataclass(slots=True, eq=False)
 class Node:
     """One step; see the module. ``orphan`` is one that is no longer in the spec but must be finished first."""
@@ -72,7 +79,8 @@ class Node:
     @property
     def finished(self) -> bool:
         """Whether the step has ended for good (engine 3.2)."""
-        return is_finished(self.entry) or (self.phase == StepPhase.FAILED and bool(self.memory.get("final")))
+        entry = self.entry
+        return is_finished(entry) or (entry.get("phase") == _FAILED and bool(self.memory.get("final")))
 
     @property
     def settled(self) -> bool:
@@ -82,8 +90,8 @@ class Node:
     @property
     def started(self) -> bool:
         """Whether the step was tried and has not ended: running, suspended or about to be tried again."""
-        begun = self.phase in {StepPhase.RUNNING, StepPhase.SUSPENDING, StepPhase.FAILED}
-        return begun and bool(self.entry.get("firstExecuteTime")) and not self.finished
+        entry = self.entry
+        return entry.get("phase") in _BEGUN and bool(entry.get("firstExecuteTime")) and not self.finished
 
     @property
     def template_suspended(self) -> bool:
@@ -195,9 +203,9 @@ class Board:
 def is_finished(entry: Mapping[str, Any]) -> bool:
     """Whether an entry of the status has ended, by phase and reason alone (engine 3.2)."""
     phase = entry.get("phase")
-    if phase == StepPhase.FAILED:
-        return entry.get("reason") not in {None, "", Reason.EXECUTE}
-    return phase in {StepPhase.SUCCEEDED, StepPhase.SKIPPED}
+    if phase == _FAILED:
+        return entry.get("reason") not in _NOT_FINAL
+    return phase in ENDED_WELL
 
 
 def is_broken(entry: Mapping[str, Any]) -> bool:

@@ -75,6 +75,7 @@ class Pass:
         self._woken: set[str] = set()
         self._blocked = ""
         self._out: list[tasks.Task] = []
+        self._outstanding = 0
         # Most runs have no timeouts, and most steps of a long run have ended: neither is gone through again and again.
         self._timed = [node for node in self._board.nodes if node.step.timeout is not None]
         self._live: dict[str, list[boards.Node]] = {}
@@ -176,10 +177,12 @@ class Pass:
         if node.task is not task:
             raise ValueError(f'the answer for step "{task.step.path}" came twice, or belongs to another pass')
         node.task = None
+        self._outstanding -= 1
         return node
 
     def _hand_out(self, node: boards.Node, task: tasks.Task) -> None:
         node.task = task
+        self._outstanding += 1
         self._out.append(task)
 
     def _expire(self, now: datetime) -> bool:
@@ -243,7 +246,6 @@ class Pass:
             return
         if not timing.due(node.phase, node.memory, now, woken=node.step.path in self._woken):
             return
-        self._woken.discard(node.step.path)
         if node.template_suspended and node.memory.pop("until", None) is not None:
             node.memory["resumed"] = [*node.memory.get("resumed", ()), node.memory.pop("suspended")]
         if node.phase == StepPhase.FAILED and constants.RetryOn.TIMEOUT in node.step.retries_on:
@@ -261,6 +263,7 @@ class Pass:
         ]
 
     def _execute(self, node: boards.Node, values: list[tuple[paths.Path, Any]]) -> None:
+        self._woken.discard(node.step.path)  # A step that only starts now sees what there is to see.
         task = tasks.Execute(
             step=node.step,
             id=node.id,
@@ -378,8 +381,10 @@ class Pass:
     def _unstick(self, now: datetime) -> bool:
         """When nothing moves any more, fail a step that waits for what will never come (decisions 9)."""
         board = self._board
+        if board.hold or self._outstanding:
+            return False
         unsettled = [node for node in board.nodes if not node.settled]
-        if board.hold or any(_moves(node) for node in unsettled):
+        if any(_moves(node) for node in unsettled):
             return False
         stuck = [node for node in unsettled if node.pending_on is not None and not node.finished]
         if not stuck:
@@ -397,11 +402,10 @@ class Pass:
 
 def _anything_bad(siblings: Iterable[boards.Node], node: boards.Node) -> bool:
     """Whether a step before this one ended other than succeeded or skipped (engine 3.6 rule 4)."""
-    good = {StepPhase.SUCCEEDED, StepPhase.SKIPPED}
     for sibling in siblings:
         if sibling is node:
             return False
-        if sibling.phase not in good:
+        if sibling.phase not in boards.ENDED_WELL:
             return True
     return False
 
