@@ -41,7 +41,14 @@ class Release:
 
     def run_helm(self, *arguments: str) -> str:
         """Run helm in the namespace of the release and return what it prints; raises ``CalledProcessError``."""
-        command = [self.helm, *arguments, "--namespace", self.namespace, "--kubeconfig", self.kubectl.kubeconfig]
+        command: list[str | Path] = [
+            self.helm,
+            *arguments,
+            "--namespace",
+            self.namespace,
+            "--kubeconfig",
+            self.kubectl.kubeconfig,
+        ]
         environment = {"PATH": os.defpath, "HOME": str(self.folder)}
         done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=300)
         if done.returncode:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 import typer
 
@@ -23,14 +28,37 @@ class Shell(enum.StrEnum):
     POWERSHELL = "powershell"
 
 
+COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {"cue": ("version",), "helm": ("version", "--short")}
+"""Commands that the operator uses, with the arguments that make them tell their version."""
+
+
+def command_version(name: str, arguments: tuple[str, ...]) -> str:
+    """The version that a command tells, or why there is none."""
+    chosen = os.environ.get("VELA_WORKFLOW_CUE") if name == "cue" else None
+    path = shutil.which(chosen or name)
+    if path is None:
+        return "not found"
+    try:
+        told = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=20, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"cannot be started: {error}"
+    found = re.search(r"v\d+\.\d+\S*", told)
+    return found[0] if found else "does not tell its version"
+
+
 @app.command(epilog=lazy.examples("vela-workflow version", "vela-workflow version --client"))
 def version(
     client: Annotated[bool, typer.Option("--client", help="Only this program; ask no cluster.")] = False,
     kubeconfig: options.Kubeconfig = "",
     context: options.Context = "",
 ) -> None:
-    """Print the versions of this program and of the cluster."""
+    """Print the versions of this program and of the cluster.
+
+    With those of the commands that the operator uses, as they are found here.
+    """
     typer.echo(f"vela-workflow  {__version__}")
+    for name, arguments in COMMANDS.items():
+        typer.echo(f"{name:14} {command_version(name, arguments)}")
     if client:
         return
     from vela_workflow.cli import kube
