@@ -163,6 +163,7 @@ class _Reconcile:
         self._revision = context.variables.revision
         self._memos = dict(context.memos)
         self._pass: run_pass.Pass | None = None
+        self._folded = False
 
     @property
     def _status(self) -> JSON:
@@ -319,7 +320,7 @@ class _Reconcile:
         running: dict[asyncio.Task[Any], tasks.Task] = {}
         try:
             self._launch(worker, current, running)
-            worker.foresee(current.foreseen())
+            worker.foresee(current)
             shown = self._tools.clock()
             while running:
                 timeout = _shorter(CHECKPOINT, current.next_look(self._tools.clock()))
@@ -327,6 +328,8 @@ class _Reconcile:
                 for finished in done:
                     self._tell(current, running.pop(finished), finished)
                 self._launch(worker, current, running)
+                if running:
+                    worker.foresee(current)
                 now = self._tools.clock()
                 if running and (now - shown).total_seconds() >= CHECKPOINT:
                     await self._checkpoint(current)
@@ -366,9 +369,11 @@ class _Reconcile:
         self._forget_ended(conclusion)
         await self._store(conclusion)
         self._tools.reporter.transitions(self._body, conclusion.transitions)
-        if conclusion.status.get("finished") or self._status.get("finished"):
+        if self._status.get("finished"):
             return Decision(self._body, finished=True)
-        return Decision(self._body, conclusion.requeue_after, dict(self._memory.interests))
+        # What users asked for meanwhile is in the status now, and acted on by the next pass.
+        after = 0.0 if self._folded else conclusion.requeue_after
+        return Decision(self._body, after, dict(self._memory.interests))
 
     async def _checkpoint(self, current: run_pass.Pass) -> None:
         """Show what a long pass has come to so far."""
@@ -483,6 +488,7 @@ class _Reconcile:
                 if fold.is_by_another_process(base, theirs.get("status") or {}):
                     raise Superseded(f"run {metadata['name']} is carried out by another process as well") from None
                 ours = fold.fold(base, ours, theirs.get("status") or {})
+                self._folded = True
                 base = theirs.get("status") or {}
                 self._body = theirs
                 continue
