@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def installed(admin: Api) -> None:
     for path in sorted(crd.DIRECTORY.glob("*.yaml")):
         names.append(admin.apply(yaml.safe_load(path.read_text(encoding="utf-8")))["metadata"]["name"])
     for name in names:
-        wait_for(lambda name=name: _established(admin, name), what=f"CRD {name}")
+        wait_for(partial(_established, admin, name), what=f"CRD {name}")
     admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
     for definition in definitions.load_all():
         admin.apply(definition, SYSTEM)

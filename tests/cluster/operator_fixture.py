@@ -70,12 +70,6 @@ class OperatorProcess:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        assert self._process is not None
-        return self._process.pid
-
     def start(self, *, wait: bool = True) -> None:
         """Start it, and wait until it works."""
         self._read_from = self.log.stat().st_size if self.log.exists() else 0
@@ -143,14 +137,10 @@ class Recorder:
     def __init__(self, kubectl: Kubectl, namespace: str) -> None:
         self._changed = threading.Condition()
         self._versions: dict[str, list[JSON]] = {}
-        command = [kubectl.binary, f"--kubeconfig={kubectl.kubeconfig}", "--namespace", namespace, "get", RUN.crd_name]
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), *command]
-            + ["--watch", "--output-watch-events", "-o", "json"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command: list[str | Path] = [sys.executable, "-I", "-S", TETHER, str(os.getpid())]
+        command += [kubectl.binary, f"--kubeconfig={kubectl.kubeconfig}", "--namespace", namespace]
+        command += ["get", RUN.crd_name, "--watch", "--output-watch-events", "-o", "json"]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -309,7 +299,9 @@ class Runs:
         self.namespace = namespace
         self._recorder = recorder
 
-    def start(self, steps: str | list[JSON] | None, *, name: str = "", annotations: JSON | None = None, **spec: Any) -> Run:
+    def start(
+        self, steps: str | list[JSON] | None, *, name: str = "", annotations: JSON | None = None, **spec: Any
+    ) -> Run:
         """Create a run of steps (YAML or objects); ``spec`` are further fields of its spec."""
         if isinstance(steps, str):
             steps = yaml.safe_load(steps)

@@ -31,7 +31,7 @@ TEMPLATES = {
     "no-such-reference": "x: nowhere.field\nresult: x\nparameter: {}",
     "shell": 'import "tool/exec"\nx: exec.Run & {cmd: "id"}\nparameter: {}',
     "embed": '@extern(embed)\npackage p\nx: _ @embed(file="/etc/passwd", type=text)\nparameter: {}',
-    "strict": "parameter: {\n\tport: int & >0 & <65536\n\tname: string\n\tmode: *\"a\" | \"b\"\n}\nresult: parameter.name",
+    "strict": 'parameter: {\n\tport: int & >0 & <65536\n\tname: string\n\tmode: *"a" | "b"\n}\nresult: parameter.name',
     "conflict": 'import "vela/builtin"\nm: builtin.#Message & {$params: message: "a" & "b"}\nparameter: {}',
     "incomplete": 'import "vela/builtin"\nm: builtin.#Message & {$params: message: x}\nx: string\nparameter: {}',
     "wrong-wait": 'import "vela/builtin"\nw: builtin.#ConditionalWait & {$params: continue: "yes"}\nparameter: {}',
@@ -50,7 +50,12 @@ result: [for i in list.Range(0, 5000, 1) {strings.Repeat("\\(i)", 200000)}]
 parameter: {}
 """,
     "doubling": "\n".join(
-        ["x0: {a: 1, b: 2}", *(f"x{n}: {{a: x{n - 1}, b: x{n - 1}}}" for n in range(1, 40)), "result: x39", "parameter: {}"]
+        [
+            "x0: {a: 1, b: 2}",
+            *(f"x{n}: {{a: x{n - 1}, b: x{n - 1}}}" for n in range(1, 40)),
+            "result: x39",
+            "parameter: {}",
+        ]
     ),
     "cycle": "a: b + 1\nb: a - 1\nresult: a\nparameter: {}",
     "not-a-struct": '"just a string"',
@@ -125,7 +130,10 @@ ROWS = [
     ),
     Row("depends-on-itself", "[{name: a, type: echo, dependsOn: [a]}]", "failed/DependsOn", ("a",)),
     Row(
-        "input-of-nobody", "[{name: a, type: echo, inputs: [{from: ghost, parameterKey: value}]}]", "failed/Input", ("ghost",)
+        "input-of-nobody",
+        "[{name: a, type: echo, inputs: [{from: ghost, parameterKey: value}]}]",
+        "failed/Input",
+        ("ghost",),
     ),
     Row(
         "input-through-a-scalar",
@@ -153,8 +161,7 @@ ROWS = [
     ),
     Row(
         "refused-as-forbidden",
-        REFUSED
-        % "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: GUARDED}, "
+        REFUSED % "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: GUARDED}, "
         "spec: {hostNetwork: true, containers: [{name: c, image: x}]}}",
         "failed/FailedAfterRetries",
         ("forbidden",),
@@ -178,7 +185,9 @@ ROWS = [
     Row("if-without-quotes", "[{name: a, type: echo, if: status.a-b.failed}]", "failed/Rendering", ("if:",)),
     Row("timeout-without-a-unit", '[{name: a, type: echo, timeout: "10"}]', "failed/Rendering", ("timeout", "10")),
     Row("timeout-of-nonsense", "[{name: a, type: echo, timeout: soon}]", "failed/Rendering", ("timeout", "soon")),
-    Row("suspend-for-nonsense", "[{name: a, type: suspend, properties: {duration: soon}}]", "failed/Execute", ("soon",)),
+    Row(
+        "suspend-for-nonsense", "[{name: a, type: suspend, properties: {duration: soon}}]", "failed/Execute", ("soon",)
+    ),
     Row(
         "bad-step-behind-good-ones",
         "[{name: good, type: echo}, {name: a, type: bad-no-cue}, {name: clean-up, type: echo, if: always}]",
@@ -203,19 +212,32 @@ FINE = [
         id="step-name-that-would-break-out",
     ),
     pytest.param(
-        json.dumps([{"name": "a", "type": "echo", "properties": {"value": {
-            '"}': 1, "\\(x)": "\\(context.name)", "#do": "apply", "a\nb": "\x01\u2028", "_hidden": 2, "import \"os\"": {},
-        }}}]),  # fmt: skip
+        json.dumps(
+            [
+                {
+                    "name": "a",
+                    "type": "echo",
+                    "properties": {
+                        "value": {
+                            '"}': 1,
+                            "\\(x)": "\\(context.name)",
+                            "#do": "apply",
+                            "a\nb": "\x01\u2028",
+                            "_hidden": 2,
+                            'import "os"': {},
+                        }
+                    },
+                }
+            ]
+        ),
         id="properties-that-look-like-cue",
     ),
     pytest.param(
         json.dumps([{"name": "a", "type": "echo", "properties": {"value": json.loads("[" * 90 + "]" * 90)}}]),
         id="properties-nested-deeply",
     ),
-    pytest.param(
-        json.dumps([{"name": f"s{n}", "type": "echo"} for n in range(150)]), id="very-many-steps"
-    ),
-]  # fmt: skip
+    pytest.param(json.dumps([{"name": f"s{n}", "type": "echo"} for n in range(150)]), id="very-many-steps"),
+]
 
 REJECTED = [
     pytest.param({"workflowSpec": {"steps": "text"}}, "steps", id="steps-are-text"),
@@ -290,7 +312,7 @@ def test_a_bad_run_says_what_is_wrong(started: dict[str, fixture.Run], row: Row)
     for leak in ("Traceback", "internal error", "root:", "program.cue", 'File "'):
         assert leak not in entry["message"]
     # Whoever looks at the run only is told too.
-    assert f'step "' in status["message"]
+    assert 'step "' in status["message"]
     condition = next(one for one in status["conditions"] if one["type"] == "Succeeded")
     assert (condition["status"], condition["message"]) == ("False", status["message"])
 
@@ -304,7 +326,9 @@ def test_good_runs_beside_bad_ones_succeed(started: dict[str, fixture.Run]) -> N
 
 @pytest.mark.parametrize("steps", FINE)
 def test_what_only_looks_bad_succeeds(strict_runs: fixture.Runs, steps: str) -> None:
-    status = strict_runs.start(json.loads(steps) if steps.startswith('[{"') else steps).ended("succeeded", timeout=PATIENCE)
+    status = strict_runs.start(json.loads(steps) if steps.startswith('[{"') else steps).ended(
+        "succeeded", timeout=PATIENCE
+    )
     assert {entry["phase"] for entry in status["steps"]} == {"succeeded"}
 
 

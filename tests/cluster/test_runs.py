@@ -132,7 +132,7 @@ ORDER = [
         - {type: echo}
         """,
         "succeeded",
-        {key: "succeeded" for key in ("step-0", "step-1", "step-1-0", "step-1-1", "step-2")},
+        dict.fromkeys(("step-0", "step-1", "step-1-0", "step-1-1", "step-2"), "succeeded"),
     ),
     Row("no-steps", "[]", "succeeded", {}),
 ]
@@ -394,17 +394,6 @@ ENDS = [
         told={"a": "hello"},
     ),
     Row(
-        "timeout",
-        """
-        - {name: a, type: await, timeout: 4s, properties: {name: never, message: waits for never}}
-        - {name: b, type: echo}
-        - {name: c, type: echo, if: status.a.timeout}
-        """,
-        "failed",
-        {"a": "failed/Timeout", "b": "skipped/Skip", "c": "succeeded"},
-        told={"a": "waits for never"},
-    ),
-    Row(
         "timeout-of-a-sub-step",
         """
         - name: group
@@ -523,8 +512,21 @@ def test_retries_follow_the_wanted_back_off(started: dict[str, fixture.Run]) -> 
     assert seen.count("FailedAfterRetries") == 1
 
 
-def test_a_short_run_is_written_once(started: dict[str, fixture.Run]) -> None:
-    run = started["step-by-step"]
+def test_a_time_out_says_what_was_waited_for(runs: fixture.Runs) -> None:
+    run = runs.start("""
+    - {name: a, type: await, timeout: 3s, properties: {name: never, message: waits for never}}
+    - {name: b, type: echo}
+    - {name: c, type: echo, if: status.a.timeout}
+    """)
+    status = run.ended("failed")
+    assert fixture.brief(status) == {"a": "failed/Timeout", "b": "skipped/Skip", "c": "succeeded"}
+    assert fixture.step(status, "a")["message"] == "timed out after 3s: waits for never"
+
+
+def test_a_short_run_is_written_once(runs: fixture.Runs) -> None:
+    name = fixture.unique("short")
+    steps = [{"name": kind, "type": kind, "properties": {"name": name}} for kind in ("touch", "need")]
+    run = runs.start(steps)
     run.ended("succeeded")
     # Created, and its end: everything in one reconcile, and no context as there is nothing to keep.
     assert len(run.versions) == 2

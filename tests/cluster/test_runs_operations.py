@@ -52,10 +52,14 @@ def is_gone(runs: fixture.Runs, name: str) -> bool:
 ROWS = [
     Row(
         "apply",
-        "apply: kube.#Apply & {$params: {%s, value: data: k: \"v\"}}" % CONFIG_MAP,
-        "apply: op.#Apply & {%s, value: data: k: \"v\"}" % CONFIG_MAP,
-        outputs={"uid": ("apply.$returns.value.metadata.labels[\"workflowrun.oam.dev/name\"]",
-                         "apply.value.metadata.labels[\"workflowrun.oam.dev/name\"]")},
+        'apply: kube.#Apply & {$params: {%s, value: data: k: "v"}}' % CONFIG_MAP,
+        'apply: op.#Apply & {%s, value: data: k: "v"}' % CONFIG_MAP,
+        outputs={
+            "uid": (
+                'apply.$returns.value.metadata.labels["workflowrun.oam.dev/name"]',
+                'apply.value.metadata.labels["workflowrun.oam.dev/name"]',
+            )
+        },
         expected={"uid": "{run}"},
         existing=False,
         check=data(k="v"),
@@ -68,8 +72,10 @@ svc: kube.#Apply & {$params: value: {apiVersion: "v1", kind: "Service", metadata
         """
 svc: op.#Apply & {value: {apiVersion: "v1", kind: "Service", metadata: name: parameter.name, spec: {ports: [{port: 80}]}}}
 """,
-        outputs={"type": ("svc.$returns.value.spec.type", "svc.value.spec.type"),
-                 "protocol": ("svc.$returns.value.spec.ports[0].protocol", "svc.value.spec.ports[0].protocol")},
+        outputs={
+            "type": ("svc.$returns.value.spec.type", "svc.value.spec.type"),
+            "protocol": ("svc.$returns.value.spec.ports[0].protocol", "svc.value.spec.ports[0].protocol"),
+        },
         expected={"type": "ClusterIP", "protocol": "TCP"},
         existing=False,
     ),
@@ -103,12 +109,14 @@ all: op.#ApplyInParallel & {value: [for suffix in ["-a", "-b"] {
 read: kube.#Read & {$params: {%s}}
 found: *true | bool
 if read.$returns.err != _|_ {found: false}
-""" % CONFIG_MAP,
+"""
+        % CONFIG_MAP,
         """
 read: op.#Read & {%s}
 found: *true | bool
 if read.err != _|_ {found: false}
-""" % CONFIG_MAP,
+"""
+        % CONFIG_MAP,
         outputs={"found": ("found", "found")},
         expected={"found": False},
         existing=False,
@@ -134,8 +142,8 @@ names: [for item in list.list.items {item.metadata.name}]
     ),
     Row(
         "patch",
-        "patch: kube.#Patch & {$params: {%s, patch: data: more: \"new\"}}" % CONFIG_MAP,
-        "patch: op.#Patch & {%s, patch: data: more: \"new\"}" % CONFIG_MAP,
+        'patch: kube.#Patch & {$params: {%s, patch: data: more: "new"}}' % CONFIG_MAP,
+        'patch: op.#Patch & {%s, patch: data: more: "new"}' % CONFIG_MAP,
         outputs={"all": ("patch.$returns.result.data", "patch.result.data")},
         expected={"all": {"k": "old", "more": "new"}},
         check=data(k="old", more="new"),
@@ -174,18 +182,20 @@ delete: op.#Delete & {
 read: kube.#Read & {$params: {%s}}
 wait: builtin.#ConditionalWait & {$params: continue: read.$returns.value.data.k == "old"}
 after: kube.#Apply & {$params: value: {apiVersion: "v1", kind: "ConfigMap", metadata: name: parameter.name + "-after"}}
-""" % CONFIG_MAP,
+"""
+        % CONFIG_MAP,
         """
 read: op.#Read & {%s}
 wait: op.#ConditionalWait & {continue: read.value.data.k == "old"}
 after: op.#Apply & {value: {apiVersion: "v1", kind: "ConfigMap", metadata: name: parameter.name + "-after"}}
-""" % CONFIG_MAP,
+"""
+        % CONFIG_MAP,
         check=exists("-after"),
     ),
     Row(
         "fail",
-        "fail: builtin.#Fail & {$params: message: \"no \" + parameter.name}",
-        "fail: op.#Fail & {message: \"no \" + parameter.name}",
+        'fail: builtin.#Fail & {$params: message: "no " + parameter.name}',
+        'fail: op.#Fail & {message: "no " + parameter.name}',
         ends="failed/Action",
         message="no {name}",
     ),
@@ -195,19 +205,21 @@ after: op.#Apply & {value: {apiVersion: "v1", kind: "ConfigMap", metadata: name:
 read: kube.#Read & {$params: {%s}}
 wait: builtin.#ConditionalWait & {$params: continue: read.$returns.value.data.k == "new"}
 if read.$returns.value.data.k == "old" {fail: builtin.#Fail & {$params: message: "it is old"}}
-""" % CONFIG_MAP,
+"""
+        % CONFIG_MAP,
         """
 read: op.#Read & {%s}
 wait: op.#ConditionalWait & {continue: read.value.data.k == "new"}
 if read.value.data.k == "old" {fail: op.#Fail & {message: "it is old"}}
-""" % CONFIG_MAP,
+"""
+        % CONFIG_MAP,
         ends="failed/Action",
         message="it is old",
     ),
     Row(
         "break",
-        "end: builtin.#Break & {$params: message: \"enough\"}",
-        "end: op.#Break & {message: \"enough\"}",
+        'end: builtin.#Break & {$params: message: "enough"}',
+        'end: op.#Break & {message: "enough"}',
         ends="succeeded/Terminate",
         message="enough",
     ),
@@ -216,17 +228,19 @@ if read.value.data.k == "old" {fail: op.#Fail & {message: "it is old"}}
         """
 read: kube.#Read & {$params: {%s}}
 message: builtin.#Message & {$params: message: "k is " + read.$returns.value.data.k}
-""" % CONFIG_MAP,
+"""
+        % CONFIG_MAP,
         """
 read: op.#Read & {%s}
 message: op.#Message & {message: "k is " + read.value.data.k}
-""" % CONFIG_MAP,
+"""
+        % CONFIG_MAP,
         message="k is old",
     ),
     Row(
         "suspend",
-        "hold: builtin.#Suspend & {$params: duration: \"1s\"}",
-        "hold: op.#Suspend & {duration: \"1s\"}",
+        'hold: builtin.#Suspend & {$params: duration: "1s"}',
+        'hold: op.#Suspend & {duration: "1s"}',
     ),
     Row(
         "steps",
@@ -235,13 +249,15 @@ all: builtin.#Steps & {
 	make: kube.#Apply & {$params: {%s, value: data: k: "v"}}
 	read: kube.#Read & {$params: value: {apiVersion: "v1", kind: "ConfigMap", metadata: name: make.$returns.value.metadata.name}}
 }
-""" % CONFIG_MAP,
+"""
+        % CONFIG_MAP,
         """
 all: op.#Steps & {
 	make: op.#Apply & {%s, value: data: k: "v"}
 	read: op.#Read & {value: {apiVersion: "v1", kind: "ConfigMap", metadata: name: make.value.metadata.name}}
 }
-""" % CONFIG_MAP,
+"""
+        % CONFIG_MAP,
         outputs={"k": ("all.read.$returns.value.data.k", "all.read.value.data.k")},
         expected={"k": "v"},
         existing=False,

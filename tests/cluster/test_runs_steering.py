@@ -127,7 +127,9 @@ def test_what_is_asked_before_the_first_look_holds(
     names = [fixture.unique("early"), fixture.unique("early")]
     operator.stop()
     try:
-        suspended, terminated = (runs.start([{"name": "a", "type": "touch", "properties": {"name": name}}]) for name in names)
+        suspended, terminated = (
+            runs.start([{"name": "a", "type": "touch", "properties": {"name": name}}]) for name in names
+        )
         edit(kubectl, suspended, {"suspend": True})
         edit(kubectl, terminated, {"terminated": True})
     finally:

@@ -24,6 +24,9 @@ from aiohttp import web
 
 JSON = dict[str, Any]
 
+TURNS_TO_CLOSE = 10
+"""Turns of the event loop within which connections that were aborted are closed."""
+
 FORWARDED = ("Accept", "Authorization", "Content-Type", "User-Agent")
 
 
@@ -79,6 +82,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._watches: set[asyncio.Task[Any]] = set()
         self._flow = asyncio.Event()
+        self._held = ""
         self.writes: list[Write] = []
         self.url = ""
 
@@ -125,9 +129,14 @@ class Proxy:
 
         return asyncio.run_coroutine_threadsafe(cut(), self._loop).result()
 
-    def hold_watches(self) -> None:
-        """Let no event through until ``release_watches``."""
-        self._loop.call_soon_threadsafe(self._flow.clear)
+    def hold_watches(self, part: str) -> None:
+        """Let no event through, of watches with ``part`` in their path, until ``release_watches``."""
+
+        async def hold() -> None:
+            self._held = part
+            self._flow.clear()
+
+        asyncio.run_coroutine_threadsafe(hold(), self._loop).result()
 
     def release_watches(self) -> None:
         """Let all events through, those that were held back first."""
@@ -153,11 +162,16 @@ class Proxy:
         for task in list(self._watches):
             task.cancel()
         await self._runner.cleanup()
-        await self._session.close()
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        connector = self._session.connector
+        assert isinstance(connector, aiohttp.TCPConnector)
+        await connector.close(abort_ssl=True)
+        await self._session.close()
+        for _ in range(TURNS_TO_CLOSE):
+            await asyncio.sleep(0)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if "watch" in request.query:
@@ -207,7 +221,8 @@ class Proxy:
                 response = web.StreamResponse(status=answer.status, headers=_kept(answer))
                 await response.prepare(request)
                 async for chunk in answer.content.iter_any():
-                    await self._flow.wait()
+                    if self._held in request.path:
+                        await self._flow.wait()
                     await response.write(chunk)
                 return response
         except ConnectionError:

@@ -10,8 +10,6 @@ from typing import Any, Final
 
 from tests.cluster import operator_fixture as fixture
 from tests.faults.counter import Counter
-from tests.faults.proxy import Proxy
-from tools.waiting import wait_for
 
 JSON = dict[str, Any]
 
@@ -57,7 +55,7 @@ def start(runs: fixture.Runs, counter: Counter) -> Scenario:
     name = fixture.unique("scenario")
     one = [{"name": "kind", "valueFrom": "output.$returns.value.kind"}]
     number = [{"name": "number", "valueFrom": "number"}]
-    steps = [
+    steps: list[JSON] = [
         {"name": "make", "type": "touch", "properties": {"name": f"{name}-one"}, "outputs": one},
         {"name": "look", "type": "need", "properties": {"name": f"{name}-one"}},
         {"name": "post", "type": "post", "properties": {"url": f"{counter.url}/{name}"}, "outputs": number},
@@ -80,15 +78,3 @@ def is_waiting(body: JSON) -> bool:
 def has_ended(body: JSON) -> bool:
     """Whether the run has ended."""
     return bool((body.get("status") or {}).get("finished"))
-
-
-def settle(proxy: Proxy) -> None:
-    """Wait until the operator has had nothing to write for a moment."""
-    seen = -1
-
-    def quiet() -> bool:
-        nonlocal seen
-        before, seen = seen, len(proxy.writes)
-        return before == seen
-
-    wait_for(quiet, what="an operator that is at rest")

@@ -40,8 +40,6 @@ SENT_AFTER: Final = WRITES.index("tell-where-it-is") + 1
 NOBODY_KNOWS: Final = {
     (SENT_AFTER, Fate.AFTER): 0,
     (SENT_AFTER + 1, Fate.BEFORE): 1,
-    (SENT_AFTER + 1, Fate.AFTER): 1,
-    (SENT_AFTER + 2, Fate.BEFORE): 1,
 }
 """The crashes between intention and outcome, each with how often the POST was sent."""
 

@@ -1,0 +1,159 @@
+"""Others write at the worst moment, and the network loses what is written: no effect is repeated because of it."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import pytest
+
+from tests.cluster import operator_fixture as fixture
+from tests.faults import scenario
+from tests.faults.counter import Counter
+from tests.faults.proxy import Fate, Proxy, Write
+from tests.faults.test_kills import WRITES
+from tools.rest import Api
+
+JSON = dict[str, Any]
+
+SOON = 5.0
+"""Seconds within which what a user asks for is done; nothing else would bring the run to the operator's mind so soon."""
+
+GUARDED = ("tell-where-it-is", "record-outcome", "keep-waiting-step", "show-wait", "keep-end", "show-end")
+"""Writes that carry the version of what they were made from."""
+
+
+def touch(admin: Api, write: Write) -> None:
+    """Change the object that is about to be written, in a way that concerns nobody."""
+    path = write.path.removesuffix("/status")
+    note = {"metadata": {"annotations": {"example.com/touched": write.path}}}
+    admin.request("PATCH", path, note, content="application/merge-patch+json")
+
+
+def carry_out(runs: fixture.Runs, counter: Counter) -> scenario.Scenario:
+    found = scenario.start(runs, counter)
+    found.until_it_waits()
+    found.open_gate()
+    ended = found.run.ended("succeeded")
+    assert fixture.brief(ended) == dict.fromkeys(scenario.STEPS, "succeeded")
+    return found
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_a_conflict_at_a_write_changes_nothing(
+    runs: fixture.Runs, proxy: Proxy, counter: Counter, admin: Api, name: str
+) -> None:
+    number = WRITES.index(name) + 1
+    touched: list[Write] = []
+
+    def rule(write: Write) -> Fate:
+        if write.number == number and not touched:
+            touched.append(write)
+            touch(admin, write)
+        return Fate.PASS
+
+    proxy.follow(rule)
+    assert carry_out(runs, counter).outside() == scenario.DONE
+    assert touched
+
+
+def test_a_conflict_at_every_status_write_changes_nothing(
+    runs: fixture.Runs, proxy: Proxy, counter: Counter, admin: Api
+) -> None:
+    seen: list[Write] = []
+    touched: list[Write] = []
+
+    def rule(write: Write) -> Fate:
+        if write.path.endswith("/status"):
+            seen.append(write)
+            if len(seen) % 2:  # what is tried again gets through
+                touched.append(write)
+                touch(admin, write)
+        return Fate.PASS
+
+    proxy.follow(rule)
+    assert carry_out(runs, counter).outside() == scenario.DONE
+    assert len(touched) >= 2
+
+
+@pytest.mark.parametrize("fate", [Fate.BEFORE, Fate.AFTER], ids=["requests", "answers"])
+def test_a_network_that_loses_every_second_write_costs_time_only(
+    runs: fixture.Runs, proxy: Proxy, counter: Counter, fate: Fate
+) -> None:
+    sent: collections.Counter[str] = collections.Counter()
+
+    def rule(write: Write) -> Fate:
+        sent[str(write)] += 1
+        return fate if sent[str(write)] % 2 else Fate.PASS
+
+    proxy.follow(rule)
+    assert carry_out(runs, counter).outside() == scenario.DONE
+    assert sum(sent.values()) > len(WRITES)
+
+
+POST_THEN = """
+import (
+	"vela/http"
+	"vela/kube"
+	"vela/builtin"
+)
+
+request: http.#HTTPPost & {$params: url: parameter.url}
+%s
+parameter: url: string
+"""
+APPLY = 'apply: kube.#Apply & {$params: value: {apiVersion: "v1", kind: "ConfigMap", metadata: {name: "x", namespace: "none"}}}'
+FAIL = 'fail: builtin.#Fail & {$params: message: "answer \\(request.$returns.body)"}'
+
+
+@pytest.mark.parametrize(
+    ("later", "on", "posts"),
+    [
+        pytest.param(APPLY, "error", 1, id="an-error-of-a-later-action-repeats-no-post"),
+        pytest.param(FAIL, "fail", 3, id="a-failure-that-the-step-wants-retried-posts-anew"),
+    ],
+)
+def test_a_retry(runs: fixture.Runs, counter: Counter, later: str, on: str, posts: int) -> None:
+    kind = fixture.unique("post-then")
+    runs.definition(kind, POST_THEN % later)
+    retry = {"limit": 2, "backoff": {"duration": "100ms", "factor": 1}, "on": [on]}
+    run = runs.start([{"name": "a", "type": kind, "retry": retry, "properties": {"url": f"{counter.url}/{kind}"}}])
+    run.ended("failed")
+    sent = counter.deliveries(f"/{kind}")
+    assert len(sent) == posts
+    assert len({delivery.key for delivery in sent}) == posts
+
+
+def test_what_a_user_asks_during_a_pass_is_folded_in(runs: fixture.Runs, proxy: Proxy, admin: Api) -> None:
+    name, gate = fixture.unique("asked"), fixture.unique("gate")
+    asked: list[Write] = []
+
+    def rule(write: Write) -> Fate:
+        if write.path.endswith(f"{name}/status") and not asked:
+            asked.append(write)
+            body = {"status": {"suspend": True}}
+            admin.request("PATCH", write.path, body, content="application/merge-patch+json")
+        return Fate.PASS
+
+    proxy.follow(rule)
+    steps = [
+        {"name": "a", "type": "await", "properties": {"name": gate}},
+        {"name": "b", "type": "touch", "properties": {"name": f"{gate}-b"}},
+    ]
+    run = runs.start(steps, name=name)
+    run.until_phase("suspending", timeout=SOON)
+    runs.config_map(gate, {"ready": "yes"})
+    runs.start("[{name: a, type: echo}]").ended("succeeded")
+    assert runs.get("ConfigMap", f"{gate}-b") is None
+    run.patch_status({"suspend": False})
+    run.ended("succeeded")
+
+
+def test_a_foreign_object_with_the_name_of_the_context_is_left_alone(runs: fixture.Runs, counter: Counter) -> None:
+    name = fixture.unique("taken")
+    mine = runs.config_map(f"workflow-{name}-context", {"mine": "yes"})
+    step = {"name": "a", "type": "echo", "properties": {"value": 1}, "outputs": [{"name": "o", "valueFrom": "result"}]}
+    run = runs.start([step], name=name)
+    run.ended("succeeded")
+    assert run.variables() == {"o": 1}
+    assert runs.get("ConfigMap", mine["metadata"]["name"]) == mine
