@@ -12,7 +12,7 @@ import base64
 import dataclasses
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 
 FORESEEN = 32
-"""How many steps of a run are evaluated ahead of time."""
+"""How many steps of a run are asked for at once ahead of time."""
 
 SAFETY_NET = 60.0
 """Seconds after which a step whose objects are watched is looked at all the same (design: Waking)."""
@@ -49,6 +49,8 @@ class Worker:
         self._memory = memory
         self._journal = journal
         self._watched: dict[str, tuple[Step, debug.Watched]] = {}
+        self._ahead: set[str] = set()
+        self._all_foreseen = False
 
     def missing(self, task: tasks.Execute) -> str:
         """Why a step cannot start for want of its definition; empty when it can."""
@@ -64,9 +66,17 @@ class Worker:
             return f'step "{task.step.name}": {error}'
         return ""
 
-    def foresee(self, steps: Sequence[tasks.Foreseen]) -> None:
-        """Ask for the first evaluations of steps that will start soon, so that they go into one command."""
-        for step in steps[:FORESEEN]:
+    def foresee(self, current: run_pass.Pass) -> None:
+        """Ask for the first evaluations of steps that will start soon, so that they go into one command.
+
+        A long run is foreseen part by part, the next part when half of the last one has started.
+        """
+        if self._all_foreseen or len(self._ahead) > FORESEEN // 2:
+            return
+        steps = [step for step in current.foreseen() if step.step.path not in self._ahead][:FORESEEN]
+        self._all_foreseen = not steps
+        self._ahead.update(step.step.path for step in steps)
+        for step in steps:
             try:
                 text = self._tools.definitions.template(step.step.type, self._body["metadata"]["namespace"])
                 template = self._tools.evaluator.prepare(text)
@@ -132,6 +142,7 @@ class Worker:
 
     async def _execute(self, task: tasks.Execute, current: run_pass.Pass) -> result.Result:
         """One attempt of a step, cut off at its deadline (decisions 12)."""
+        self._ahead.discard(task.step.path)
         began, left = time.perf_counter(), None
         if task.deadline is not None:
             left = max(0.0, (task.deadline - self._tools.clock()).total_seconds())
