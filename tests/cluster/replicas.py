@@ -54,20 +54,20 @@ class Replica(fixture.OperatorProcess):
 
 
 class Replicas:
-    """Replicas of one operator in one namespace."""
+    """Replicas of one operator in one namespace; ``settings`` are those of the next one that is added."""
 
     def __init__(self, api: Api, namespace: str, folder: Path, **settings: Any) -> None:
         self.api = api
         self.namespace = namespace
         self._folder = folder
-        self._settings = {"namespace": namespace, "lease_namespace": namespace, **settings}
+        self.settings: dict[str, Any] = {"namespace": namespace, "lease_namespace": namespace, **settings}
         self.all: dict[str, Replica] = {}
 
     def add(self, name: str) -> Replica:
         """Start one more."""
         folder = self._folder / name
         folder.mkdir()
-        replica = self.all[name] = Replica(name, log=folder / "operator.log", **self._settings)
+        replica = self.all[name] = Replica(name, log=folder / "operator.log", **self.settings)
         replica.start()
         return replica
 

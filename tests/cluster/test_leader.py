@@ -181,6 +181,27 @@ def test_shards_are_shared_out_and_taken_over(
         assert sorted(service.counts.values()) == [1] * 12
 
 
+def test_replicas_with_another_number_of_shards_wait_for_the_last_of_the_others(
+    admin: Api, place: str, own_runs: fixture.Runs, common: JSON, tmp_path: Path
+) -> None:
+    """They would share out differently, so a run could have two masters."""
+    with replicas(admin, place, tmp_path, **common, **QUICK) as many:
+        old = many.add("old")
+        many.leader()
+        many.settings["shards"] = 2
+        new = many.add("new")
+        renewed = _renewed(admin, place)
+        wait_for(lambda: _renewed(admin, place) > renewed, fixture.PATIENCE, "a round of the new one beside the old")
+        assert set(many.leases().values()) == {"old"}
+        assert new.read("/readyz")[0] == 200
+        run = own_runs.start(WAITS)
+        run.until_step("wait", "running", "Wait")
+        assert old.stop() == 0
+        wait_for(lambda: list(many.leases().values()).count("new") == 2, fixture.PATIENCE, "the new one on both shards")
+        own_runs.config_map("go", {"ready": "yes"})
+        run.ended("succeeded")
+
+
 RUNS, KILLS = 200, 10
 
 
