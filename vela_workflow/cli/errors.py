@@ -1,4 +1,3 @@
-# ruff: noqa: N818  (errors are called what the API calls them: NotFound, Conflict)
 """How a command says that it did not do what it was asked to.
 
 An error is one line for the person who typed the command; it becomes the exit code of the process, which scripts and

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import base64
 import binascii
+import hashlib
 import json
 import os
 import shutil
@@ -231,7 +232,8 @@ def _private_file(encoded: str, name: str) -> str:
 
 
 def _private_text(text: str, name: str) -> str:
-    path = _private_folder() / f"{name}.pem"
+    """The path of a file that only this user can read; every text has its own, also from several kubeconfigs."""
+    path = _private_folder() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.pem"
     path.touch(mode=0o600)
     path.write_text(text, encoding="ascii")
     return str(path)

@@ -61,12 +61,32 @@ class Packages(Mapping[str, Package]):
         package = self._table[path]
         made = self._made.get(path)
         if made is None or made[0] is not package:
-            operations = {
-                name: self._telemetry.operation(package.provider, name, operation, self._holds)
-                for name, operation in package.operations.items()
-            }
+            operations = _Told(package, self._telemetry, self._holds)
             made = self._made[path] = (package, dataclasses.replace(package, operations=operations))
         return made[1]
+
+
+class _Told(Mapping[str, Operation]):
+    """The operations of a package, each told of. A package from outside may know more of them than it lists."""
+
+    def __init__(self, package: Package, telemetry: Telemetry, holds: fence.Holds) -> None:
+        self._package = package
+        self._telemetry = telemetry
+        self._holds = holds
+        self._made: dict[str, Operation] = {}
+
+    def __len__(self) -> int:
+        return len(self._package.operations)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._package.operations)
+
+    def __getitem__(self, do: str) -> Operation:
+        made = self._made.get(do)
+        if made is None:
+            operation = self._package.operations[do]
+            made = self._made[do] = self._telemetry.operation(self._package.provider, do, operation, self._holds)
+        return made
 
 
 class Telemetry:
