@@ -123,7 +123,7 @@ def test_a_dead_cluster_holds_up_only_what_needs_it(
         runs.start([config_map(f"{name}-before", name)]).ended("succeeded")
         far.stop()
         waiting = runs.start([config_map(name, name)])
-        entry = waiting.until_step("apply", "failed", "Execute")
+        entry = waiting.until_step("apply", "running", "Wait")
         assert f"cluster {name}" in entry["message"]
 
         started = time.monotonic()

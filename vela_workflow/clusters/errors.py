@@ -102,6 +102,10 @@ class Unavailable(ApiError):
     """No useful answer: network, DNS, TLS, time-out, 5xx, or an open circuit breaker."""
 
 
+class NotJoined(Unavailable):
+    """There is no cluster of that name."""
+
+
 _BY_REASON: dict[str, type[ApiError]] = {"AlreadyExists": AlreadyExists, "Expired": Gone}
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: Unprocessable,

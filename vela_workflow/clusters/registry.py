@@ -145,7 +145,7 @@ class Registry:
     def _joined(self, cluster: str) -> api.HttpClient:
         member = self._members.get(cluster)
         if member is None:
-            raise errors.Unavailable(self._unknown(cluster))
+            raise errors.NotJoined(self._unknown(cluster))
         if member.client is None:
             raise errors.Unavailable(f"cluster {cluster}: {member.problem}")
         return member.client

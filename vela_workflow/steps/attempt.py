@@ -17,6 +17,7 @@ from typing import Any
 
 from vela_workflow import errors
 from vela_workflow.api.constants import Reason
+from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.cue import absence, program
 from vela_workflow.cue.evaluator import Act, Because, Evaluation, Evaluator
 from vela_workflow.cue.program import Data, Output, Path
@@ -182,6 +183,12 @@ class Attempt:
             outcome = await self._operations.carry_out(act)
         except Superseded:
             raise
+        except cluster_errors.Unavailable as error:
+            if not outcomes.is_dead_cluster(act, error):
+                return outcomes.of_error(error, place=path_text(act.path))
+            text = f"{error}; the step goes on when the cluster is back"
+            self._waiting = result.Waiting(outcomes.at(path_text(act.path), text), outcomes.DEAD_CLUSTER_AFTER)
+            return None
         except Exception as error:  # noqa: BLE001 - the table of outcomes decides about every error
             return outcomes.of_error(error, place=path_text(act.path))
         self._interest.extend(outcome.interest)

@@ -10,13 +10,28 @@ import logging
 
 from vela_workflow import errors
 from vela_workflow.api.constants import Reason
+from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.cue.command import LimitExceeded
+from vela_workflow.cue.evaluator import Act
 from vela_workflow.engine import result
+from vela_workflow.steps import placing
 
 logger = logging.getLogger(__name__)
 
 REFUSED_AFTER = 5.0
 """Seconds between attempts where the API server refused with 403 or 422 (decisions 9)."""
+
+
+DEAD_CLUSTER_AFTER = 5.0
+"""Seconds between two looks at a cluster that does not answer."""
+
+
+def is_dead_cluster(act: Act, error: cluster_errors.Unavailable) -> bool:
+    """Whether a joined cluster does not answer: a step that needs it waits and does not use up its retries."""
+    if isinstance(error, cluster_errors.NotJoined):
+        return False
+    arguments = placing.arguments(act.value or {}, legacy=act.action.legacy)
+    return arguments.get("cluster") not in (None, "", cluster_errors.LOCAL)
 
 
 def at(place: str, text: str) -> str:
