@@ -59,9 +59,11 @@ check: lint ## Everything that takes less than a minute: lint and unit tests.
 	$(STEP) "Unit tests"
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
-test: venv tools ## All tests, on a real API server and with the real cue command.
-	$(STEP) "All tests"
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: lint tools ## Lint and all tests, on a real API server and with the real cue command.
+	$(STEP) "Tests of units and templates"
+	$(BIN)/python -m pytest -n 2 tests/unit tests/cue $(PYTEST_ARGS)
+	$(STEP) "Tests on a real API server"
+	$(BIN)/python -m pytest tests/chart tests/cluster tests/e2e tests/faults $(PYTEST_ARGS)
 
 demo: venv tools ## Show the system at work on a local cluster.
 	$(STEP) "Demo"
