@@ -97,6 +97,25 @@ def test_another_takes_over_from_a_killed_leader_within_the_lease_time(
         assert 1 < took < QUICK["lease_duration"] + QUICK["lease_retry"] + 2
 
 
+def test_runs_from_before_the_start_are_carried_out(
+    admin: Api, place: str, own_runs: fixture.Runs, common: JSON, tmp_path: Path
+) -> None:
+    """New ones and ones in flight, by a replica that finds nobody and leads before its watches have begun."""
+    with replicas(admin, place, tmp_path, **common, **QUICK) as many:
+        first = many.add("a")
+        flying = own_runs.start(WAITS)
+        flying.until_step("wait", "running", "Wait")
+        first.stop()
+        fresh = [own_runs.start("[{name: said, type: echo}]") for _ in range(5)]
+        many.add("b")
+        for run in fresh:
+            run.ended("succeeded")
+        own_runs.config_map("go", {"ready": "yes"})
+        flying.ended("succeeded")
+        late = own_runs.start("[{name: said, type: echo}]")
+        late.ended("succeeded")
+
+
 def test_a_leader_whose_lease_is_taken_away_stops_and_follows(
     admin: Api, place: str, own_runs: fixture.Runs, common: JSON, tmp_path: Path
 ) -> None:
@@ -171,8 +190,12 @@ def test_shards_are_shared_out_and_taken_over(
         waiting = [own_runs.start(steps) for _ in range(12)]
         for run in waiting:
             run.until_step("wait", "running", "Wait")
-        assert sum(one.sample("vela_workflow_watched_steps") for one in many.all.values()) == 12
-        assert all(one.sample("vela_workflow_watched_steps") > 0 for one in many.all.values())
+
+        def watched() -> list[float]:
+            return [one.sample("vela_workflow_watched_steps") for one in many.all.values()]
+
+        wait_for(lambda: sum(watched()) == 12, fixture.PATIENCE, "each waiting step is watched for by one replica")
+        assert all(watched())
         many.all["a"].kill()
         wait_for(lambda: shared(3), fixture.PATIENCE, "one that leads all shards")
         own_runs.config_map("go", {"ready": "yes"})

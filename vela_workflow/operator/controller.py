@@ -181,7 +181,7 @@ class Controller:
 
     def _read_anew(self, namespace: str, found: JSON) -> None:
         """Take in a list of all runs; what is older than it and not in it is gone."""
-        horizon = self._horizon[namespace] = str((found.get("metadata") or {}).get("resourceVersion") or "")
+        horizon = str((found.get("metadata") or {}).get("resourceVersion") or "")
         there = set()
         for body in found.get("items") or ():
             there.add(str(body["metadata"]["uid"]))
@@ -190,6 +190,8 @@ class Controller:
             listed = namespace in ("", key[0]) and record.uid not in there
             if listed and not versions.is_newer(record.version, horizon):
                 self._drop(key)
+        # From here on, and not before: what is in the list is no older than the list.
+        self._horizon[namespace] = horizon
 
     async def leave(self, shard: int, grace: float) -> None:
         """Give the runs of a shard no more turns and forget all but their objects.
