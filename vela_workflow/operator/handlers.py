@@ -13,7 +13,7 @@ import kopf
 
 from vela_workflow.api import constants
 from vela_workflow.clusters.credentials import Source
-from vela_workflow.operator import login
+from vela_workflow.operator import bookkeeping, login
 from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.packages import ExternalPackages
 from vela_workflow.operator.retention import Retention
@@ -79,5 +79,7 @@ def settings(*, request_timeout: float) -> kopf.OperatorSettings:
     found.watching.client_timeout = 600
     found.watching.server_timeout = 300
     found.queueing.idle_timeout = 0.5
+    found.persistence.diffbase_storage = bookkeeping.NoDifferences()
+    found.persistence.progress_storage = bookkeeping.NoProgress()
     found.persistence.finalizer = f"{constants.WORKFLOW_RUN.group}/vela-workflow"
     return found

@@ -31,6 +31,7 @@ from vela_workflow.runs import patching
 from vela_workflow.runs.context import ContextStore, RunContext, was_emptied
 from vela_workflow.runs.definitions import Definitions
 from vela_workflow.runs.journal import RunJournal
+from vela_workflow.runs.pace import Pace
 from vela_workflow.runs.work import Worker
 from vela_workflow.steps.journal import Superseded
 
@@ -40,6 +41,9 @@ JSON = dict[str, Any]
 
 CHECKPOINT = 1.0
 """Seconds after which a pass that is still busy shows what it has come to."""
+
+CHECKPOINTS = 10
+"""How many runs show that in a second, all together: when everything is slow, writing more would make it slower."""
 
 WRITES = 6
 """How often a status is written again because others wrote meanwhile, before the whole pass is repeated."""
@@ -116,6 +120,7 @@ class Driver:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._contexts = ContextStore(tools.client, tools.evaluator)
+        self._checkpoints = Pace(1 / CHECKPOINTS)
 
     async def read(self, namespace: str, name: str) -> JSON:
         """The run as it is now; raises ``NotFound``."""
@@ -134,7 +139,15 @@ class Driver:
             woken |= {run_pass.EVERYTHING}
         else:
             context = RunContext.unpack(memory.context)
-        reconcile = _Reconcile(self._tools, self._contexts, body=body, memory=memory, context=context, woken=woken)
+        reconcile = _Reconcile(
+            self._tools,
+            self._contexts,
+            self._checkpoints,
+            body=body,
+            memory=memory,
+            context=context,
+            woken=woken,
+        )
         decision = await reconcile.run()
         memory.context = context.pack()
         return decision
@@ -147,6 +160,7 @@ class _Reconcile:
         self,
         tools: Tools,
         contexts: ContextStore,
+        checkpoints: Pace,
         *,
         body: JSON,
         memory: Memory,
@@ -155,6 +169,7 @@ class _Reconcile:
     ) -> None:
         self._tools = tools
         self._contexts = contexts
+        self._checkpoints = checkpoints
         self._body = body
         self._memory = memory
         self._context = context
@@ -331,7 +346,7 @@ class _Reconcile:
                 if running:
                     worker.foresee(current)
                 now = self._tools.clock()
-                if running and (now - shown).total_seconds() >= CHECKPOINT:
+                if running and (now - shown).total_seconds() >= CHECKPOINT and self._checkpoints.allows():
                     await self._checkpoint(current)
                     shown = now
         finally:
