@@ -177,14 +177,11 @@ class Evaluator:
         return [report for report in messages.parse(stderr) if not report.is_compile]
 
     async def expression(self, text: str, scope: Mapping[str, Any]) -> Any:
-        """The value of a CUE expression with the fields of ``scope`` in reach; no packages can be imported.
+        """The value of a CUE expression with the fields of ``scope`` in reach; it may import CUE's own packages.
 
         Raises ``Undecided`` when it refers to what does not exist, ``Invalid`` when it is wrong.
         """
-        try:
-            scanned = scanner.scan(text)
-        except scanner.ScanError as error:
-            raise template.invalid(text, [(error.message, error.offset)]) from None
+        scanned = self._scanned(text)
         imports = "".join(f"import {found.alias} {json.dumps(found.path)}\n" for found in scanned.imports)
         body = text
         for start, end in reversed(scanned.preamble):
@@ -199,13 +196,7 @@ class Evaluator:
 
         Raises ``Invalid`` when there is no such value.
         """
-        try:
-            scanned = scanner.scan(source)
-        except scanner.ScanError as error:
-            raise template.invalid(source, [(error.message, error.offset)]) from None
-        for found in scanned.imports:
-            if not library.is_standard(found.path):
-                raise template.invalid(source, [(f'unknown import "{found.path}"', found.start)])
+        scanned = self._scanned(source)
         text = source
         for start, end in reversed(scanned.preamble):
             text = text[:start] + text[end:]
@@ -215,6 +206,20 @@ class Evaluator:
         except Undecided as error:
             raise errors.Invalid([errors.Problem(str(error))]) from None
         return command.loads(answer)["value"]
+
+    @staticmethod
+    def _scanned(text: str) -> scanner.File:
+        """The structure of a text that imports nothing but CUE's own packages; raises ``Invalid``."""
+        try:
+            scanned = scanner.scan(text)
+        except scanner.ScanError as error:
+            raise template.invalid(text, [(error.message, error.offset)]) from None
+        except RecursionError:
+            raise errors.Invalid([errors.Problem("it is nested too deeply")]) from None
+        for found in scanned.imports:
+            if not library.is_standard(found.path):
+                raise template.invalid(text, [(f'unknown import "{found.path}"', found.start)])
+        return scanned
 
     async def _expression_answer(self, source: str) -> bytes:
         answer = await self.answers.ask(source, alone=True)

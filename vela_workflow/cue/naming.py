@@ -18,13 +18,18 @@ class Naming:
     tag: str
 
     def name(self, word: str) -> str:
-        """A name at the level of the file: ``W`` for the template, ``P`` for its parameters, ``R`` for results."""
+        """A name at the level of the file: ``W`` for the template, ``R`` for results."""
         return f"{word}_{self.tag}"
 
     @property
     def json(self) -> str:
         """The name by which a program uses CUE's package ``encoding/json``."""
         return self.name("J")
+
+    @property
+    def parameters(self) -> str:
+        """The binding that holds the parameters against their schema."""
+        return self.name("P")
 
     @property
     def sentinel(self) -> str:

@@ -77,7 +77,7 @@ class Builder:
         parts.add("}\n")
         parts.add(self._results(data).tables())
         if checked:
-            parts.add(f"let {self.names.name('P')} = {{\n")
+            parts.add(f"let {self.names.parameters} = {{\n")
             parts.add(checked, checked_pieces)
             parts.add(f"\nparameter: {values.as_json(data.parameter)}\ncontext: {values.as_json(data.context)}\n}}\n")
         parts.add(query)

@@ -29,7 +29,7 @@ class Query:
         marshal = f"{self.names.json}.Marshal"
         lines = [f'{OUT}: {{"alive": ({root}.{self.names.sentinel}) != _|_']
         if checked:
-            lines.append(f'"param": ({marshal}({self.names.name("P")}.parameter)) != _|_')
+            lines.append(f'"param": ({marshal}({self.names.parameters}.parameter)) != _|_')
         acts = [self._ask(index, site, data) for index, site in enumerate(self.survey.sites)]
         lines.append('"acts": [\n' + "".join(act for act in acts if act) + "]")
         odd = [

@@ -86,7 +86,11 @@ def read(found: Template, data: Data, outputs: Sequence[Output], answer: Mapping
         site for site in survey.sites if site.mandatory and id(site) not in present and not _has_run(site, data)
     )
     return Evaluation(
-        tuple(acts), absent, bool(answer.get("param", True)), _outputs(outputs, answer), tuple(answer.get("odd", ()))
+        tuple(acts),
+        absent,
+        bool(answer.get("param", True)) and not found.may_refuse(data.parameter),
+        _outputs(outputs, answer),
+        tuple(answer.get("odd", ())),
     )
 
 

@@ -11,7 +11,8 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from vela_workflow import errors
 from vela_workflow.cue import compat, library, rewrite, scanner, sites, tokens
@@ -36,7 +37,8 @@ BUILTINS = frozenset({
 class Template:
     """A prepared template: immutable, shared by all steps that use its text.
 
-    ``free`` are the names that its text uses and does not declare: packages and what CUE declares.
+    ``free`` are the names that its text uses and does not declare: packages and what CUE declares. Where the schema of
+    the parameters is closed somewhere, ``closed_names`` are all words in it.
     """
 
     text: str
@@ -48,6 +50,14 @@ class Template:
     tag: str
     parameter_spans: tuple[tuple[int, int], ...] | None
     free: frozenset[str]
+    closed_names: frozenset[str] | None
+
+    def may_refuse(self, parameter: Mapping[str, Any]) -> bool:
+        """Whether parameters have a property that their schema, being closed, could refuse.
+
+        A program does not tell that: selectors through a ``let`` do not see what a closed struct refuses.
+        """
+        return self.closed_names is not None and not self.closed_names.issuperset(_keys(parameter))
 
     def reach_of_text(self, text: str) -> frozenset[int]:
         """The ids of the fields that an expression on the template's values (an output) can depend on.
@@ -92,6 +102,8 @@ def prepare(text: str, packages: Library) -> Template:
     if problems:
         raise invalid(text, problems)
     key = hashlib.sha256(f"{packages.digest}\0{text}".encode()).hexdigest()
+    spans = _parameter_spans(file, survey)
+    schema = "\n".join(text[start:end] for start, end in spans or ())
     return Template(
         text=text,
         file=file,
@@ -100,9 +112,19 @@ def prepare(text: str, packages: Library) -> Template:
         library=packages,
         key=key,
         tag=_tag(key, text),
-        parameter_spans=_parameter_spans(file, survey),
+        parameter_spans=spans,
         free=frozenset(ref.name for ref, scope in survey.names.refs if not survey.names.lookup(ref.name, scope)),
+        closed_names=frozenset(re.findall(r"\w+", schema)) if re.search(r"#|close\(", schema) else None,
     )
+
+
+def _keys(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _keys(item)
 
 
 def invalid(text: str, problems: list[tuple[str, int]]) -> errors.Invalid:

@@ -1,0 +1,49 @@
+"""What is said when parameters do not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vela_workflow.cue.data import Data
+from vela_workflow.cue.evaluator import Evaluator
+
+HEAD = 'import "vela/kube"\nx: kube.#Apply & {$params: value: {kind: "X"}}\n'
+
+ROWS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    "all well": ("parameter: {a: int}", {"a": 1}, {}),
+    "nothing declared": ("", {"a": 1}, {}),
+    "a default": ("parameter: {a: *1 | int}", {}, {}),
+    "an optional one": ("parameter: {a?: int}", {}, {}),
+    "an unknown one": ("parameter: {a?: int}", {"b": 1}, {}),
+    "missing": ("parameter: {a: int, b: string}", {}, {"a": "missing", "b": "missing"}),
+    "missing, by its mark": ("parameter: {a!: int}", {}, {"a": "missing"}),
+    "a wrong type": ("parameter: {a: int}", {"a": "x"}, {"a": '"x" is not int'}),
+    "a wrong choice": ('parameter: {a: "p" | "q"}', {"a": "r"}, {"a": '"r" is not "p" or "q"'}),
+    "out of bounds": ("parameter: {a: int & >0}", {"a": 0}, {"a": ">0"}),
+    "by a function": ('import "strings"\nparameter: {a: strings.MinRunes(3)}', {"a": "x"}, {"a": "MinRunes"}),
+    "inside": ("parameter: {a: {b: [...{c: int}]}}", {"a": {"b": [{"c": "x"}, {}]}}, {"a.b.0.c": "int", "a.b.1.c": "missing"}),
+    "both kinds": ("parameter: {a: int, b: string}", {"a": "x"}, {"a": "int", "b": "missing"}),
+    "not allowed": ("parameter: close({a: int})", {"a": 1, "b": 2}, {"b": "not allowed"}),
+    "by a definition": ("#P: {a: int}\nparameter: #P", {"a": 1, "b": 1}, {"b": "not allowed"}),
+    "in two declarations": ("parameter: a: int\nparameter: b: string", {"a": 1, "b": 2}, {"b": "string"}),
+    "an undecided choice": ("parameter: {a: {x: 1} | {y: 1}}", {"a": {}}, {}),
+    "no struct at all": ("parameter: {a: {b?: int}}", {"a": [1]}, {"a": "mismatched"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("schema", "given", "expected"), ROWS.values(), ids=ROWS.keys())
+async def test_problems(evaluator: Evaluator, schema: str, given: dict[str, Any], expected: dict[str, str]) -> None:
+    lines = schema.split("\n")
+    imports = [line for line in lines if line.startswith("import")]
+    template = evaluator.prepare("\n".join([*imports, HEAD, *(line for line in lines if line not in imports)]))
+    data = Data(given, {"name": "run"})
+    evaluation = await evaluator.evaluate(template, data)
+    if expected:
+        assert not evaluation.parameters_fit
+    problems = {problem.path: problem for problem in await evaluator.check_parameters(template, data)}
+    assert problems.keys() == expected.keys()
+    for path, text in expected.items():
+        assert text in problems[path].message
+        assert problems[path].line or "not allowed" in text
