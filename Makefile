@@ -19,7 +19,7 @@ LOCK = $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11
 STEP = @printf '\033[1m==> %s\033[0m\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools cluster-up cluster-down lint check test demo run bench lock clean
+.PHONY: help venv tools cluster-up cluster-down lint check test demo demo-helm run bench lock clean
 
 help: ## Show this.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ test: lint tools ## Lint and all tests, on a real API server and with the real c
 demo: venv tools ## Show the system at work on a local cluster.
 	$(STEP) "Demo"
 	$(BIN)/python -m tools.demo
+
+demo-helm: venv tools ## The same, installed by the Helm chart.
+	$(STEP) "Demo of the chart"
+	$(BIN)/python -m deploy.demo
 
 run: venv cluster-up ## Run the operator of this checkout against the local cluster.
 	$(STEP) "CRDs"
