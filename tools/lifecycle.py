@@ -103,7 +103,7 @@ def _start(folder: Path, mode: str, tell: Callable[[str], None]) -> ControlPlane
             start_new_session=True,
         ) as supervisor,
     ):  # fmt: skip
-        assert supervisor.stdout is not None  # noqa: S101 - for the type checker
+        assert supervisor.stdout is not None
         for line in supervisor.stdout:
             tell(line.rstrip())
         found = ControlPlane.load(folder)

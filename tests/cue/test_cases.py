@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - templates keep their lines
+
 """Templates that are easy to get wrong; each was found by trying."""
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Request:
     repeat: bool = False
 
 
-class _Refused(Exception):  # noqa: N818  (never leaves this module)
+class _Refused(Exception):
     """An answer that says to come back in ``after`` seconds; ``error`` is for when there are no tries left."""
 
     def __init__(self, error: errors.ApiError, after: float) -> None:
@@ -147,7 +147,7 @@ class Transport:
                 if last or refusals or not request.repeat:
                     raise self._unavailable(request, error.reason) from error
                 refusals, delay = refusals + 1, 0.0
-            await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311  (spreads load, hides nothing)
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
         raise AssertionError("the last attempt returns or raises")
 
     async def stream(self, request: Request) -> AsyncGenerator[bytes, None]:
@@ -362,7 +362,7 @@ class Transport:
                 raise errors.TooLarge(f"{request.target}: an event of the watch is larger than the limit")
 
 
-class _NotSent(Exception):  # noqa: N818  (never leaves this module)
+class _NotSent(Exception):
     """There was no connection; ``worth_repeating`` when the server seems to be restarting."""
 
     def __init__(self, reason: str, *, worth_repeating: bool) -> None:
@@ -371,7 +371,7 @@ class _NotSent(Exception):  # noqa: N818  (never leaves this module)
         self.worth_repeating = worth_repeating
 
 
-class _Broken(Exception):  # noqa: N818  (never leaves this module)
+class _Broken(Exception):
     """The connection broke or nothing came back in time; nobody knows whether the request was carried out."""
 
     def __init__(self, reason: str) -> None:

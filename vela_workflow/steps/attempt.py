@@ -183,14 +183,8 @@ class Attempt:
             outcome = await self._operations.carry_out(act)
         except Superseded:
             raise
-        except cluster_errors.Unavailable as error:
-            if not outcomes.is_dead_cluster(act, error):
-                return outcomes.of_error(error, place=path_text(act.path))
-            text = f"{error}; the step goes on when the cluster is back"
-            self._waiting = result.Waiting(outcomes.at(path_text(act.path), text), outcomes.DEAD_CLUSTER_AFTER)
-            return None
         except Exception as error:  # noqa: BLE001 - the table of outcomes decides about every error
-            return outcomes.of_error(error, place=path_text(act.path))
+            return self._raised(act, error)
         self._interest.extend(outcome.interest)
         self._warnings.extend(f"{path_text(act.path)}: {warning}" for warning in outcome.warnings)
         self._sensitive = self._sensitive or outcome.sensitive
@@ -201,6 +195,15 @@ class Attempt:
         if outcome.control is not None:
             return self._control(act, outcome.control)
         self._ran_with(act, self._operations.result(act, outcome))
+        return None
+
+    def _raised(self, act: Act, error: Exception) -> result.Result | None:
+        """What becomes of the step: a cluster that does not answer is waited for, everything else ends the attempt."""
+        place = path_text(act.path)
+        if not isinstance(error, cluster_errors.Unavailable) or not outcomes.is_dead_cluster(act, error):
+            return outcomes.of_error(error, place=place)
+        text = outcomes.at(place, f"{error}; the step goes on when the cluster is back")
+        self._waiting = result.Waiting(text, outcomes.DEAD_CLUSTER_AFTER)
         return None
 
     def _ran_with(self, act: Act, value: Any | None) -> None:
