@@ -67,6 +67,7 @@ class Evaluator:
         self._templates: OrderedDict[str, Template | errors.Invalid] = OrderedDict()
         self.answers = Answers(cue)
         self._dropped: dict[str, Dropped] = {}
+        self._builders: dict[str, program.Builder] = {}
         self._alone: set[str] = set()
 
     # Templates.
@@ -107,7 +108,7 @@ class Evaluator:
         return reading.read(found, data, outputs, answer)
 
     async def _ask(self, found: Template, data: Data, outputs: Sequence[Output]) -> dict[str, Any]:
-        builder = program.Builder(found)
+        builder = self._builder(found)
         while True:
             written = builder.program(data, outputs, dropped=self._dropped_of(found))
             answer = await self.answers.ask(written.text, alone=found.key in self._alone)
@@ -116,6 +117,15 @@ class Evaluator:
             if not self._drop(found, answer.stderr):
                 self._alone = {found.key, *(self._alone if len(self._alone) < TEMPLATES else ())}
                 raise self._invalid(answer, written)
+
+    def _builder(self, found: Template) -> program.Builder:
+        """The writer of a template's programs."""
+        kept = self._builders.get(found.key)
+        if kept is None or kept.template is not found:
+            if len(self._builders) >= TEMPLATES:
+                self._builders.clear()
+            kept = self._builders[found.key] = program.Builder(found)
+        return kept
 
     def _dropped_of(self, found: Template) -> Dropped:
         return self._dropped.get(found.key, frozenset())

@@ -48,29 +48,33 @@ class Program:
 
 
 class Builder:
-    """Writes the programs of one template."""
+    """Writes the programs of one template; what all first passes have in common is written once."""
 
     def __init__(self, template: Template) -> None:
         self.template = template
         self.tag = template.tag
         self.names = Naming(template.tag)
         self._query = Query(template.survey, self.names)
+        self._first: tuple[str, list[Piece]] | None = None
+        self._schema: tuple[str, list[Piece]] | None = None
+        self._questions: dict[bool, str] = {}
 
     # Programs.
 
     def program(self, data: Data, outputs: Sequence[Output], *, dropped: Dropped) -> Program:
         """The program of a pass; ``dropped`` are the imports to leave out because nothing uses them."""
-        body, body_pieces = self._body(data).write()
+        body, body_pieces = self._written(data)
         checked, checked_pieces = self._checked()
         parts = _Parts()
-        query = self._query.text(data, outputs, checked=bool(checked))
+        query = self._asked(data, outputs, checked=bool(checked))
+        given = f"\nparameter: {values.as_json(data.parameter)}\ncontext: {values.as_json(data.context)}\n"
         parts.add("package p\n")
         parts.add(self._imports(dropped, outputs, self.template.free | _used(outputs)))
         if f"{self.names.json}." in query:
             parts.add(f'import {self.names.json} "encoding/json"\n')
         parts.add(f"let {self.names.name('W')} = {{{self.names.sentinel}: true\n")
         parts.add(body, body_pieces)
-        parts.add(f"\nparameter: {values.as_json(data.parameter)}\ncontext: {values.as_json(data.context)}\n")
+        parts.add(given)
         for index, output in enumerate(outputs):
             for attempt, text in enumerate(output.candidates):
                 parts.add(f"{self.names.output(index, attempt)}: {{\n{text}\n}}\n")
@@ -79,7 +83,7 @@ class Builder:
         if checked:
             parts.add(f"let {self.names.parameters} = {{\n")
             parts.add(checked, checked_pieces)
-            parts.add(f"\nparameter: {values.as_json(data.parameter)}\ncontext: {values.as_json(data.context)}\n}}\n")
+            parts.add(f"{given}}}\n")
         parts.add(query)
         return Program(parts.text(), SourceMap(parts.text(), self.template.text, parts.pieces), self.tag)
 
@@ -113,6 +117,20 @@ class Builder:
         return "".join(lines)
 
     # The template's text with markers and results.
+
+    def _written(self, data: Data) -> tuple[str, list[Piece]]:
+        if data.results:
+            return self._body(data).write()
+        if self._first is None:
+            self._first = self._body(data).write()
+        return self._first
+
+    def _asked(self, data: Data, outputs: Sequence[Output], *, checked: bool) -> str:
+        if data.results or outputs:
+            return self._query.text(data, outputs, checked=checked)
+        if checked not in self._questions:
+            self._questions[checked] = self._query.text(data, outputs, checked=checked)
+        return self._questions[checked]
 
     def _body(self, data: Data) -> Rewrite:
         edit = Rewrite(self.template.text)
@@ -221,6 +239,8 @@ class Builder:
     # The schema of the parameters.
 
     def _checked(self) -> tuple[str, list[Piece]]:
+        if self._schema is not None:
+            return self._schema
         spans = self.template.parameter_spans
         if not spans:
             return "", []
@@ -232,7 +252,8 @@ class Builder:
             part, found = edit.write(start, end)
             pieces.extend(rewrite.Piece(piece.start + len(text), piece.source, piece.length) for piece in found)
             text += part + "\n"
-        return text, pieces
+        self._schema = text, pieces
+        return self._schema
 
 
 def _used(outputs: Sequence[Output]) -> frozenset[str]:

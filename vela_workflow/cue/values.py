@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import orjson
+
 from vela_workflow.cue.survey import Path, label
 
 
@@ -90,4 +92,7 @@ def _written(part: str) -> str:
 
 def as_json(value: Any) -> str:
     """A value as JSON, which is CUE."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # integers of any size are CUE, but nothing for the fast library
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
