@@ -22,6 +22,8 @@ QUIET_SECONDS = 5.0
 """How long nothing is done for the figures of doing nothing."""
 
 SETTLING_SECONDS = 1.0
+TOLD_SECONDS = 12.0
+"""Seconds after which all has been told of a step that waits: that it does for long, after ten seconds, is the last."""
 BATCHES = 5
 STEPS = 200
 CLUSTERS = 50
@@ -73,7 +75,7 @@ async def _waiting(bench: Bench, count: int, per_gate: int) -> list[Measurement]
         partial(bench.runs.create, harness.wait_steps(gates[index // per_gate])) for index in range(count)
     )
     await asyncio.gather(*(bench.runs.waiting(run) for run in runs))
-    await asyncio.sleep(SETTLING_SECONDS)
+    await asyncio.sleep(TOLD_SECONDS)
     grown = bench.memory() - memory
     cores = await busy(bench, QUIET_SECONDS)
     start = time.perf_counter()
