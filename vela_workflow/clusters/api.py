@@ -215,7 +215,7 @@ class HttpClient:
         """Events after ``resource_version``, with bookmarks; see ``ClusterClient.watch``."""
         resource = await self.resource(api_version, kind)
         # Spread over time, so that the watches of a busy operator do not all end at once.
-        seconds = int(self._transport.limits.watch_seconds * random.uniform(0.8, 1.0))
+        seconds = int(self._transport.limits.watch_seconds * random.uniform(0.8, 1.0))  # noqa: S311
         request = transport.Request(
             verb="watch",
             method="GET",

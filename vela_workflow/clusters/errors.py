@@ -1,4 +1,3 @@
-
 """What can go wrong with a call of an API server, told to the person who has to deal with it.
 
 Every refusal is a ``Transient``: by decisions 9 a step that meets one is tried again, some (403, 422) not sooner than

@@ -131,4 +131,4 @@ def _delay(failures: int, problem: WorkflowError | None, most: float) -> float:
     """Seconds before the next attempt: doubling, spread, and not less than the server or the breaker asks for."""
     asked = problem.after if isinstance(problem, Transient) else 0.0
     delay = max(_FIRST_DELAY * 2.0 ** min(failures, 16), asked)
-    return min(delay, most) * random.uniform(0.7, 1.0)
+    return min(delay, most) * random.uniform(0.7, 1.0)  # noqa: S311  (spreads load, hides nothing)

@@ -225,7 +225,7 @@ class _Follower:
         self._selector = selector
         self._names: set[str] = set()
 
-    def listed(self, items: Sequence[JSON], resource_version: str) -> None:
+    def listed(self, items: Sequence[JSON], resource_version: str) -> None:  # noqa: ARG002  (of the protocol)
         """Take these, and let go of those that are no longer there."""
         self.problem = ""
         names = {item["metadata"]["name"] for item in items}

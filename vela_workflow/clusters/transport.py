@@ -147,7 +147,7 @@ class Transport:
                 if last or refusals or not request.repeat:
                     raise self._unavailable(request, error.reason) from error
                 refusals, delay = refusals + 1, 0.0
-            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311  (spreads load, hides nothing)
         raise AssertionError("the last attempt returns or raises")
 
     async def stream(self, request: Request) -> AsyncGenerator[bytes, None]:
