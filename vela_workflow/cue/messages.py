@@ -56,6 +56,7 @@ COMPILE = (
 )
 
 _PLACE = re.compile(r"^\s+(?:\./)?(?P<file>[^\s:]+):(?P<line>\d+):(?P<column>\d+)$")
+_PATH = re.compile(r"(?:[\w.$#\[\]\-/]|\"[^\"]*\")+")
 _UNUSED = re.compile(r"imported and not used: \"(?P<path>[^\"]+)\"(?: as (?P<name>\w+))?")
 _LET = re.compile(r"^let\[\]\.?")
 """How CUE names the inside of a ``let``, where the template stands."""
@@ -112,7 +113,7 @@ def parse(stderr: str) -> list[Report]:
 def _report(head: str, places: list[tuple[str, int, int]]) -> Report:
     text = _DATA_COUNT.sub("", head.removesuffix(":"))
     path, separator, message = text.partition(": ")
-    if separator and re.fullmatch(r"[\w.$#\"\[\]\-/ ]+", path) and not path.startswith("error in call"):
+    if separator and _PATH.fullmatch(path):
         return Report(message, path, tuple(places))
     return Report(text, "", tuple(places))
 

@@ -33,10 +33,11 @@ Text = Node | Expr | Comprehension
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Scope:
-    """One level of lexical scope."""
+    """One level of lexical scope. ``whole`` is the struct that its fields become part of."""
 
     parent: Scope | None
     struct: Struct | None = None
+    whole: Struct | None = None
     names: dict[str, list[Node]] = dataclasses.field(default_factory=dict)
 
 
@@ -76,8 +77,8 @@ class Names:
 
     # The walk.
 
-    def _struct(self, struct: Struct, parent: Scope) -> None:
-        scope = Scope(parent, struct)
+    def _struct(self, struct: Struct, parent: Scope, whole: Struct | None = None) -> None:
+        scope = Scope(parent, struct, whole or struct)
         self._scopes[id(struct)] = scope
         for decl in struct.decls:
             if isinstance(decl, Field):
@@ -92,14 +93,14 @@ class Names:
 
     def _decl(self, decl: scanner.Decl, scope: Scope) -> None:
         if isinstance(decl, Comprehension):
-            self._comprehension(decl, scope)
+            self._comprehension(decl, scope, scope.whole)
         elif isinstance(decl, Embed):
             self._element(decl.value, scope)
         else:
             self._binding(decl, scope)
 
     def _binding(self, decl: Field | Let, scope: Scope) -> None:
-        facts = _Facts(guards=list(self._guards), struct=scope.struct)
+        facts = _Facts(guards=list(self._guards), struct=scope.whole)
         self._facts[id(decl)] = facts
         if isinstance(decl, Field):
             for holder in self._holders:
@@ -115,7 +116,7 @@ class Names:
         self._expr(decl.value, inner)
         self._holders.pop()
 
-    def _comprehension(self, comprehension: Comprehension, scope: Scope) -> None:
+    def _comprehension(self, comprehension: Comprehension, scope: Scope, whole: Struct | None = None) -> None:
         guard = _Guard()
         inner = scope
         for clause in comprehension.clauses:
@@ -129,7 +130,7 @@ class Names:
                         bound.names[name] = [variable]
                 inner = bound
         self._guards.append(guard)
-        self._struct(comprehension.body, inner)
+        self._struct(comprehension.body, inner, whole)
         self._guards.pop()
 
     def _clause(self, clause: Clause, scope: Scope, guard: _Guard) -> None:
@@ -240,14 +241,10 @@ class Names:
             yield from self._company(node, facts.struct)
 
     def _company(self, node: Field, struct: Struct) -> Iterator[Node]:
-        """Other declarations of the same field in the same struct, and patterns, which add to it."""
-        for decl in struct.decls:
-            if (
-                isinstance(decl, Field)
-                and decl is not node
-                and (decl.pattern or (decl.name is not None and decl.name == node.name))
-            ):
-                yield decl
+        """Other declarations of the same field in the same struct, also under guards, and patterns, which add to it."""
+        if node.name is not None:
+            yield from (decl for decl in declared(struct, node.name) if decl is not node)
+        yield from (decl for decl in struct.decls if isinstance(decl, Field) and decl.pattern and decl is not node)
 
     def resolve(self, ref: Ref, scope: Scope) -> list[Node]:
         """The fields and bindings that a reference names, as narrow as its selectors allow."""
