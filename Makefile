@@ -51,9 +51,11 @@ lint: venv ## Format check, lint, types, import contracts.
 	$(STEP) "Lint"
 	$(BIN)/ruff check .
 	$(STEP) "Types"
-	$(BIN)/mypy -p vela_workflow -p tools
+	$(BIN)/mypy -p vela_workflow -p tools -p deploy -p bench
 	$(STEP) "Import contracts"
 	$(BIN)/lint-imports
+	$(STEP) "What is made from code"
+	$(BIN)/python -m deploy.generate --check
 
 check: lint ## Everything that takes less than a minute: lint and unit tests.
 	$(STEP) "Unit tests"
@@ -87,8 +89,8 @@ lock: ## Pin requirements from pyproject.toml, with hashes (LOCK_ARGS=--upgrade 
 	$(STEP) "Pins"
 	$(PYTHON) -m venv --clear $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
-	$(LOCK) --output-file requirements.txt pyproject.toml
-	$(LOCK) --output-file requirements-dev.txt --group dev --constraints requirements.txt pyproject.toml tools/build.in
+	$(LOCK) --extra tracing --output-file requirements.txt pyproject.toml
+	$(LOCK) --extra tracing --output-file requirements-dev.txt --group dev --constraints requirements.txt pyproject.toml tools/build.in
 	rm -rf $(VENV)-lock
 
 clean: cluster-down ## Stop the local cluster and remove all that was made in the checkout (not the tools).

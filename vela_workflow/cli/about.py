@@ -46,6 +46,13 @@ def command_version(name: str, arguments: tuple[str, ...]) -> str:
     return found[0] if found else "does not tell its version"
 
 
+def tell_versions() -> None:
+    """Print the version of this program and of the commands that the operator uses."""
+    typer.echo(f"vela-workflow  {__version__}")
+    for name, arguments in COMMANDS.items():
+        typer.echo(f"{name:14} {command_version(name, arguments)}")
+
+
 @app.command(epilog=lazy.examples("vela-workflow version", "vela-workflow version --client"))
 def version(
     client: Annotated[bool, typer.Option("--client", help="Only this program; ask no cluster.")] = False,
@@ -56,9 +63,7 @@ def version(
 
     With those of the commands that the operator uses, as they are found here.
     """
-    typer.echo(f"vela-workflow  {__version__}")
-    for name, arguments in COMMANDS.items():
-        typer.echo(f"{name:14} {command_version(name, arguments)}")
+    tell_versions()
     if client:
         return
     from vela_workflow.cli import kube

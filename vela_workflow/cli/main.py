@@ -56,15 +56,21 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from vela_workflow import __version__
+        from vela_workflow.cli import about
 
-        typer.echo(__version__)
+        about.tell_versions()
         raise typer.Exit
 
 
 @app.callback()
 def vela_workflow(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False,
+        "--version",
+        callback=_version,
+        is_eager=True,
+        help="Print the versions of this program, of cue and of helm.",
+    ),
 ) -> None:
     """Run workflows on Kubernetes, and see how they are getting on."""
     del version

@@ -67,7 +67,9 @@ def test_help_lists_every_command(runner: CliRunner) -> None:
 
 
 def test_version(runner: CliRunner) -> None:
-    assert runner.invoke(main.app, ["--version"]).stdout.strip() == __version__
+    told = runner.invoke(main.app, ["--version"]).stdout.split()
+    assert told[:3:2] == ["vela-workflow", "cue"]
+    assert told[1] == __version__
     lines = runner.invoke(main.app, ["version", "--client"]).stdout.splitlines()
     assert lines[0].split() == ["vela-workflow", __version__]
     assert [line.split()[0] for line in lines[1:]] == ["cue", "helm"]
