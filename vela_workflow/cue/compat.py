@@ -62,20 +62,26 @@ def _rewritten(expr: Expr, known: frozenset[str], text: str) -> tuple[int, int, 
     operators = [operator for operator in expr.operators if not operator.startswith("unary")]
     if len(operators) != len(expr.operators) or len(operators) != len(expr.operands) - 1:
         return None
-    index = 0
-    while index < len(operators):
-        if operators[index] == "*" and (index == 0 or operators[index - 1] != "|"):
+    for index, operator in enumerate(operators):
+        if operator == "*" and (index == 0 or operators[index - 1] != "|"):
             left, right = expr.operands[index], expr.operands[index + 1]
             if _is_list(left, known) != _is_list(right, known):
                 listed, count = (left, right) if _is_list(left, known) else (right, left)
                 body = f"{LISTS}.Repeat({_source(listed, text)}, {_source(count, text)})"
                 return left.start, right.end, body
+    index = 0
+    while index < len(operators):
         if operators[index] == "+":
             last = index
             while last < len(operators) and operators[last] == "+":
                 last += 1
             chain = expr.operands[index : last + 1]
-            if any(_is_list(operand, known) for operand in chain) and all(_may_be_list(o, known) for o in chain):
+            bound = {"*", "/"} & {*operators[max(index - 1, 0) : index], *operators[last : last + 1]}
+            if (
+                not bound
+                and any(_is_list(operand, known) for operand in chain)
+                and all(_may_be_list(o, known) for o in chain)
+            ):
                 body = ", ".join(_source(operand, text) for operand in chain)
                 return chain[0].start, chain[-1].end, f"{LISTS}.Concat([{body}])"
             index = last

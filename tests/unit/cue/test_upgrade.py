@@ -15,6 +15,7 @@ L = compat.LISTS
         ("a: [1] + [2]", f"a: {L}.Concat([[1], [2]])"),
         ("a: [1] + [2] + [3]", f"a: {L}.Concat([[1], [2], [3]])"),
         ("a: [1] * 3", f"a: {L}.Repeat([1], 3)"),
+        ("a: [1] + [2] * 3", f"a: {L}.Concat([[1], {L}.Repeat([2], 3)])"),
         ("a: 3 * [1]", f"a: {L}.Repeat([1], 3)"),
         ("a: [...string]\nb: a + [1]", f"a: [...string]\nb: {L}.Concat([a, [1]])"),
         ("parameter: {args?: [...string]}\nb: parameter.args + c", f"parameter: {{args?: [...string]}}\nb: {L}.Concat([parameter.args, c])"),
