@@ -1,4 +1,3 @@
-
 """Templates that are easy to get wrong; each was found by trying."""
 
 from __future__ import annotations

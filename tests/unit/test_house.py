@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "vela_workflow"
 
 STARTERS = {
     "cue/command.py": "evaluates templates",
-    "operator/standing.py": "asks the cue command for its version, when the operator starts",
+    "cli/about.py": "asks cue and helm for their versions",
     "cli/kubeconfig.py": "runs the credential plugins that a user's kubeconfig names",
 }
 """Modules that may start programs, and what for."""

@@ -26,6 +26,7 @@ import orjson
 
 from vela_workflow import errors
 from vela_workflow.cue import messages
+from vela_workflow.cue.ahead import Ahead
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.naming import OUT
 
@@ -33,13 +34,18 @@ CUE_LANGUAGE = "v0.17.0"
 """The language version that programs are read with, so that a newer command changes nothing."""
 
 
+_EXPORT = ("export", "--out", "json", "-e", OUT)
+
 PREFIX = "vela-workflow-cue-"
 """How the names of working directories begin; the process follows."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
-    """What one command may use. Times in seconds, sizes in bytes."""
+    """What one command may use. Times in seconds, sizes in bytes.
+
+    ``ahead``: while there is nothing to do, one command is started ahead of time; for programs that run for long.
+    """
 
     wall_clock: float = 20.0
     cpu: int = 15
@@ -47,6 +53,25 @@ class Limits:
     output: int = 16 * 1024 * 1024
     commands: int = max(1, os.cpu_count() or 1)
     batch: int = 32
+    ahead: bool = False
+
+
+STARTS_WITHIN = 20.0
+"""Seconds that the command may take to tell its version."""
+
+
+async def version(binary: str) -> str:
+    """What the ``cue`` command says of its version; raises ``WorkflowError`` when it cannot be started."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            binary, "version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(STARTS_WITHIN):
+            output, _ = await process.communicate()
+    except (OSError, TimeoutError) as error:
+        raise errors.WorkflowError(f"the cue command {binary} cannot be started: {error or 'no answer'}") from error
+    words = output.decode("utf-8", "replace").split()
+    return words[2] if words[:2] == ["cue", "version"] else "unknown"
 
 
 class LimitExceeded(errors.WorkflowError):
@@ -92,6 +117,7 @@ class CueCommand:
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._installed: set[str] = set()
+        self._ahead: Ahead | None = None
         (self._root / "cue.mod").mkdir()
         module = f'module: "programs.vela-workflow/run@v0"\nlanguage: version: "{CUE_LANGUAGE}"\n'
         (self._root / "cue.mod" / "module.cue").write_text(module)
@@ -135,6 +161,8 @@ class CueCommand:
     def close(self) -> None:
         """Forget what waits and remove the working directory; whoever waits is cancelled."""
         self._closed = True
+        if self._ahead is not None:
+            self._ahead.close()
         for task in self._tasks:
             task.cancel()
         for future in list(self._asked):
@@ -168,6 +196,8 @@ class CueCommand:
 
     async def _serve(self, jobs: list[_Job]) -> None:
         try:
+            if len(jobs) == 1 and await self._ask_ahead(jobs[0]):
+                jobs = []
             while jobs:
                 jobs = await self._attempt(jobs)
         except asyncio.CancelledError:
@@ -180,6 +210,7 @@ class CueCommand:
         finally:
             self._running -= 1
             self._dispatch()
+        await self._start_ahead()
 
     async def _attempt(self, jobs: list[_Job]) -> list[_Job]:
         """Run a batch; returns the programs that still have to be asked for."""
@@ -187,7 +218,7 @@ class CueCommand:
         try:
             self._lay_out(folder, [job.text for job in jobs])
             packages = [f"./p{index}" for index in range(len(jobs))]
-            code, output, stderr = await self._process(["export", "--out", "json", "-e", OUT, *packages], folder)
+            code, output, stderr = await self._process([*_EXPORT, *packages], folder)
             if code == 0:
                 return self._answer(jobs, output)
         except LimitExceeded as error:
@@ -231,6 +262,52 @@ class CueCommand:
                 job.future.set_result(document)
         return []
 
+    # The command that is started ahead of time.
+
+    async def _ask_ahead(self, job: _Job) -> bool:
+        """Let the command that waits judge a program; false when there is none, or it did not answer."""
+        kept, self._ahead = self._ahead, None
+        if kept is None or not kept.waits:
+            return False
+        self.counters.commands += 1
+        try:
+            async with asyncio.timeout(self.limits.wall_clock):
+                code, output = await kept.ask(job.text)
+        except TimeoutError:
+            _fail(job, LimitExceeded(f"the evaluation took longer than {self.limits.wall_clock:g} s"))
+            return True
+        except OSError:
+            return False  # It ended while it waited.
+        finally:
+            kept.close()
+        if code == 0 and not job.future.done():
+            job.future.set_result(output)
+        return code == 0
+
+    async def _start_ahead(self) -> None:
+        """Have a command that waits, unless there is more to do than to wait."""
+        if not self.limits.ahead or self._closed or self._queue or self._ahead is not None:
+            return
+        kept = self._ahead = Ahead(self.limits.output)
+        try:
+            transport, _ = await asyncio.get_running_loop().subprocess_exec(
+                lambda: kept,
+                self.binary,
+                *_EXPORT,
+                "-",
+                cwd=self._root,
+                env=self._environment(self._root),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        except OSError:
+            self._ahead = None  # The next program meets the same error and says so.
+            return
+        self._restrict(transport.get_pid())
+        if self._closed:
+            kept.close()
+
     # Processes.
 
     @staticmethod
@@ -243,19 +320,11 @@ class CueCommand:
 
     async def _process(self, arguments: list[str], folder: Path) -> tuple[int, bytes, str]:
         self.counters.commands += 1
-        environment = {
-            "HOME": str(folder),
-            "CUE_CACHE_DIR": str(folder / "cache"),
-            "CUE_CONFIG_DIR": str(folder / "config"),
-            "CUE_REGISTRY": "none",
-            "GOMEMLIMIT": str(self.limits.memory * 3 // 4),
-            "GOGC": "400",
-        }
         process = await asyncio.create_subprocess_exec(
             self.binary,
             *arguments,
             cwd=folder,
-            env=environment,
+            env=self._environment(folder),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -274,6 +343,16 @@ class CueCommand:
         if code < 0 or (code == 2 and "out of memory" in stderr):
             raise LimitExceeded("the evaluation needed more memory or CPU time than it may have")
         return code, output, stderr
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        return {
+            "HOME": str(folder),
+            "CUE_CACHE_DIR": str(folder / "cache"),
+            "CUE_CONFIG_DIR": str(folder / "config"),
+            "CUE_REGISTRY": "none",
+            "GOMEMLIMIT": str(self.limits.memory * 3 // 4),
+            "GOGC": "400",
+        }
 
     def _restrict(self, pid: int) -> None:
         """Limit a process that was just started; where the system cannot, the time limit remains."""

@@ -20,6 +20,7 @@ from vela_workflow.clusters import api, credentials, transport
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters.registry import Registry, RegistrySettings
 from vela_workflow.clusters.watch import WatchHub
+from vela_workflow.cue import command
 from vela_workflow.cue.command import CueCommand, Limits
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
@@ -155,7 +156,7 @@ class Operator:
             await self._close()
 
     async def _start(self) -> None:
-        version = await standing.cue_version(self.cue.binary)
+        version = await command.version(self.cue.binary)
         parts = standing.Parts(
             self.controller,
             self.definitions,
@@ -258,7 +259,11 @@ def _cue_binary(name: str) -> str:
 
 
 def _limits(settings: Settings) -> Limits:
-    values: dict[str, Any] = {"wall_clock": settings.cue_timeout, "memory": settings.cue_memory * 1024 * 1024}
+    values: dict[str, Any] = {
+        "wall_clock": settings.cue_timeout,
+        "memory": settings.cue_memory * 1024 * 1024,
+        "ahead": True,
+    }
     if settings.cue_commands:
         values["commands"] = settings.cue_commands
     return Limits(**values)

@@ -26,9 +26,6 @@ READY_FOR: Final = 5.0
 ANSWER_WITHIN: Final = 3.0
 """Seconds that it has to answer."""
 
-STARTS_WITHIN: Final = 20.0
-"""Seconds that the cue command has to tell its version."""
-
 
 class HasVersion(Protocol):
     """A client that can be asked for something small."""
@@ -111,20 +108,6 @@ class Parts:
 
     def _leader(self) -> Mapping[str, float]:
         return {str(shard): float(shard in self.leadership.held) for shard in range(self.leadership.shards)}
-
-
-async def cue_version(binary: str) -> str:
-    """What the cue command says of its version; raises ``WorkflowError`` when it cannot be started."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            binary, "version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-        )
-        async with asyncio.timeout(STARTS_WITHIN):
-            output, _ = await process.communicate()
-    except (OSError, TimeoutError) as error:
-        raise errors.WorkflowError(f"the cue command {binary} cannot be started: {error or 'no answer'}") from error
-    words = output.decode("utf-8", "replace").split()
-    return words[2] if words[:2] == ["cue", "version"] else "unknown"
 
 
 def identity(chosen: str) -> str:
