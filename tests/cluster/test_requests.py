@@ -73,12 +73,19 @@ class Log:
         self._api = api
         self._namespace = namespace
         self._since = self._log.mark()
+        # The end of an earlier run is seen a moment before it stands in the log.
+        self._until_now()
+        self._since = self._log.mark()
 
-    def requests(self) -> list[Request]:
-        """All that were answered before this call, in order; a watch or list that began is one."""
+    def _until_now(self) -> None:
+        """Wait until all that was answered before this call stands in the log."""
         sign = fixture.unique("sign")
         assert self._api.get("v1", "ConfigMap", sign, self._namespace) is None
         wait_for(lambda: any(one.name == sign for one in self._log.requests(self._since)), what="the audit log")
+
+    def requests(self) -> list[Request]:
+        """All that were answered before this call, in order; a watch or list that began is one."""
+        self._until_now()
         return [
             one
             for one in self._log.requests(self._since)
