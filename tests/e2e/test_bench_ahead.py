@@ -39,7 +39,16 @@ def command(run: Run[Any], cue_command: Path) -> Iterator[CueCommand]:
     assert value(run(made.export("package p\nOUT: {first: true}\n"))) == {"first": True}
     run(waiting(made))
     yield made
+    left = processes(made)
     made.close()
+    run(ended(left))
+
+
+async def ended(processes: list[int]) -> None:
+    """Wait until the loop has heard of the end of processes."""
+    await asyncio.to_thread(
+        wait_for, lambda: not any(Path(f"/proc/{one}").exists() for one in processes), 10, "the end of the commands"
+    )
 
 
 async def waiting(command: CueCommand) -> int:
@@ -95,4 +104,17 @@ def test_it_prints_no_more_than_others(run: Run[Any], command: CueCommand) -> No
 def test_it_ends_with_the_rest(run: Run[Any], command: CueCommand) -> None:
     process = run(waiting(command))
     command.close()
-    wait_for(lambda: process not in processes(command), 10, "the end of the command")
+    run(ended([process]))
+
+
+def test_there_is_never_more_than_one(run: Run[Any], command: CueCommand) -> None:
+    async def many() -> None:
+        for number in range(40):
+            # Some are asked together, some while the next one is only being started.
+            programs = [f"package p\nOUT: {{a: {number}, b: {index}}}\n" for index in range(1 + number % 3)]
+            await asyncio.gather(*map(command.export, programs))
+            assert len(processes(command)) <= 1
+
+    run(many())
+    run(waiting(command))
+    assert len(processes(command)) == 1

@@ -22,19 +22,27 @@ class Ahead(asyncio.SubprocessProtocol):
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
+    def started(self) -> bool:
+        """Whether there is a process by now."""
+        return self._transport is not None
+
+    @property
     def waits(self) -> bool:
         """Whether it can be asked."""
         return self._transport is not None and not self._ended.done() and self._transport.get_returncode() is None
 
     async def ask(self, text: str) -> tuple[int, bytes]:
-        """Give it its program, wait for its end, return exit code and output; once. Raises ``OSError``."""
+        """Give it its program, wait for its end, return exit code and output; once.
+
+        A code of -1 stands for one that printed too much. Raises ``OSError``.
+        """
         assert self._transport is not None
         stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
         stdin.write(text.encode())
         stdin.write_eof()
         await self._ended
         code = self._transport.get_returncode()
-        return -1 if code is None else code, b"".join(self._output)
+        return (-1, b"") if code is None or self._size > self._limit else (code, b"".join(self._output))
 
     def close(self) -> None:
         """End it, if it has not ended."""

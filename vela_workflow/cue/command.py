@@ -266,8 +266,12 @@ class CueCommand:
 
     async def _ask_ahead(self, job: _Job) -> bool:
         """Let the command that waits judge a program; false when there is none, or it did not answer."""
-        kept, self._ahead = self._ahead, None
-        if kept is None or not kept.waits:
+        kept = self._ahead
+        if kept is None or not kept.started:
+            return False
+        self._ahead = None
+        if not kept.waits:
+            kept.close()
             return False
         self.counters.commands += 1
         try:

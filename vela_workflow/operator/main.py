@@ -243,9 +243,9 @@ class Operator:
         await self.admission.close()
         await self.reporter.close()
         await self.hub.close()
+        self.cue.close()
         await self.clusters.close()
         await self.client.close()
-        self.cue.close()
         if self.endpoint is not None:
             await asyncio.to_thread(self.endpoint.close)
         await asyncio.to_thread(self.telemetry.close)
