@@ -204,7 +204,8 @@ def test_no_label_names_a_run(replica: Replica, own_runs: fixture.Runs, ended: f
     for _ in range(3):
         own_runs.start("[{name: said, type: echo}]").ended("succeeded")
     after = samples(replica).keys()
-    assert after == before
+    # A phase in which there is a run just now may come and go; there are as many as phases.
+    assert {name for name, _ in after ^ before} <= {"workflowrun_phase_number", "workflowrun_step_phase_number"}
     values = {value for _, labels in after for _, value in labels}
     assert not values & {ended.name, ended.uid, ended.namespace, "said"}
 
