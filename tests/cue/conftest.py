@@ -23,3 +23,4 @@ async def evaluator(cue_command: str, library: Library) -> AsyncIterator[Evaluat
     command = CueCommand(str(cue_command), library)
     yield Evaluator(command, library)
     command.close()
+    await command.ended()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from vela_workflow import errors
 from vela_workflow.cue.command import CueCommand, LimitExceeded, Limits
@@ -20,11 +21,12 @@ NOTHING = Data({}, {})
 GOOD = 'import "vela/kube"\nx: kube.#Apply & {{$params: value: {{kind: "X{number}"}}}}'
 
 
-@pytest.fixture
-def limited(cue_command: Path, library: Library) -> Iterator[Evaluator]:
+@pytest_asyncio.fixture
+async def limited(cue_command: Path, library: Library) -> AsyncIterator[Evaluator]:
     command = CueCommand(str(cue_command), library, SMALL)
     yield Evaluator(command, library)
     command.close()
+    await command.ended()
 
 
 DIGITS = "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
@@ -117,6 +119,7 @@ async def test_a_command_that_cannot_be_started_is_worth_another_try(library: Li
             await Evaluator(command, library).evaluate(Evaluator(command, library).prepare("a: 1"), NOTHING)
     finally:
         command.close()
+        await command.ended()
 
 
 async def test_nothing_of_the_operators_environment_reaches_a_template(

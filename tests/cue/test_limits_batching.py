@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from vela_workflow import errors
 from vela_workflow.cue.command import CueCommand, Limits
@@ -29,11 +30,12 @@ z: 1 & 2
 OUTPUTS = (Output("o", ("x.$params.value.kind",)), Output("p", ("nothing.there", "parameter.size")))
 
 
-@pytest.fixture
-def one_command(cue_command: Path, library: Library) -> Iterator[Evaluator]:
+@pytest_asyncio.fixture
+async def one_command(cue_command: Path, library: Library) -> AsyncIterator[Evaluator]:
     command = CueCommand(str(cue_command), library, Limits(commands=1))
     yield Evaluator(command, library)
     command.close()
+    await command.ended()
 
 
 def _told(found: Evaluation | BaseException) -> Any:
@@ -61,6 +63,7 @@ async def _each(cue_command: Path, library: Library, texts: list[str]) -> list[E
         return await _all(Evaluator(command, library), texts)
     finally:
         command.close()
+        await command.ended()
 
 
 async def test_many_templates_take_few_commands(one_command: Evaluator, cue_command: Path, library: Library) -> None:
@@ -125,6 +128,7 @@ async def test_nobody_waits_for_ever_when_it_is_over(cue_command: Path, library:
     for _ in range(steps):
         await asyncio.sleep(0)  # one turn of the loop each: closing may come at any of them
     command.close()
+    await command.ended()
     async with asyncio.timeout(10):
         found = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(one, asyncio.CancelledError | errors.Transient) for one in found)

@@ -170,6 +170,10 @@ class CueCommand:
         self._queue.clear()
         shutil.rmtree(self._root, ignore_errors=True)
 
+    async def ended(self) -> None:
+        """Wait until no command runs any more, after ``close``: processes must not outlive their event loop."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     # Batches.
 
     def _dispatch(self) -> None:

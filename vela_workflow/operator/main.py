@@ -244,6 +244,7 @@ class Operator:
         await self.reporter.close()
         await self.hub.close()
         self.cue.close()
+        await self.cue.ended()
         await self.clusters.close()
         await self.client.close()
         if self.endpoint is not None:
