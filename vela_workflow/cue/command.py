@@ -400,7 +400,8 @@ def _documents(output: bytes) -> list[bytes]:
 
 def _abandon(jobs: list[_Job], task: asyncio.Task[None], _done: asyncio.Future[bytes | Refusal]) -> None:
     """End a command that nobody waits for any more."""
-    if all(job.future.cancelled() for job in jobs):
+    # Told twice, it would not wait for the end of its process.
+    if not task.cancelling() and all(job.future.cancelled() for job in jobs):
         task.cancel()
 
 
