@@ -149,6 +149,7 @@ def wait_until_judged(guarded: Guarded) -> None:
     """Wait until the API server has learnt of the webhooks and the operator answers."""
 
     def judged() -> bool:
+        named = None
         try:
             named = guarded.create(workflow_run("[{type: suspend}]"))["spec"]["workflowSpec"]["steps"][0].get("name")
             guarded.create(workflow_run("[{name: a, type: suspend, dependsOn: [b]}]"))

@@ -59,6 +59,7 @@ class RunContext:
         self.waiting: JSON = {}
         self.memos: dict[str, str] = {}
         self.versions: dict[str, str] = {}
+        self.taken_over = False
         self.written: tuple[bytes, bytes] = (b"", b"")
 
     @property
@@ -298,6 +299,7 @@ class ContextStore:
             return found
         if _owners(found) == [body["metadata"]["uid"]]:
             await self._check_alone(body, context)
+            context.taken_over = True
             return await self._client.replace(_with_version(manifest, found["metadata"]["resourceVersion"]))
         context.name = _other_name(context.name, str(body["metadata"]["uid"]))
         manifest["metadata"]["name"] = context.name

@@ -452,7 +452,10 @@ class _Reconcile:
         status = dict(theirs.get("status") or {})
         # Our own write may have been carried out though its answer was lost.
         named = status.pop("contextBackend", None) is not None
-        if status != self._status or (named and not await self._contexts.is_current(self._body, self._context)):
+        # But one that was written over what somebody had left may have met somebody who was still at it.
+        ours = not named or not self._context.taken_over
+        ours = ours and (not named or await self._contexts.is_current(self._body, self._context))
+        if status != self._status or not ours:
             raise cluster_errors.Conflict(f"run {metadata['name']} was changed by others while it was carried out")
         self._body = theirs
 
