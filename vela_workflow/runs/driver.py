@@ -177,7 +177,6 @@ class _Reconcile:
         self._lock = asyncio.Lock()
         self._revision = context.variables.revision
         self._memos = dict(context.memos)
-        self._pass: run_pass.Pass | None = None
         self._folded = False
 
     @property
@@ -205,7 +204,7 @@ class _Reconcile:
         return await self._conclude(current)
 
     def _start(self, plan: plans.Plan) -> run_pass.Pass:
-        current = run_pass.Pass(
+        return run_pass.Pass(
             plan,
             self._identity(),
             self._status,
@@ -213,8 +212,6 @@ class _Reconcile:
             variables=self._context.variables,
             woken=self._woken,
         )
-        self._pass = current
-        return current
 
     # What is to be done.
 
