@@ -6,8 +6,11 @@ with kubectl) only the flag; both are understood. What the last pass wrote is re
 
 - a suspended step that is ``running`` now was resumed; ``suspend`` that was true and is false, with no step resumed by
   itself, resumes all;
-- ``suspend`` that is not explained by a template that suspended, or steps that a user suspended, hold the run;
-- ``terminated`` that is not explained by a failed step ends what is running, once.
+- ``suspend`` that is not explained by a template that suspended, or steps that a user suspended, hold the run; with the
+  flag alone, all that is running is shown as suspended;
+- ``terminated`` that was not written here ends what is running, once. It is written here only for a user who asked and
+  when a run has ended, so that nobody sets a flag that is set already. The Go implementation writes it as soon as a step
+  has failed: in a status of its, a failed step explains the flag.
 """
 
 from __future__ import annotations
@@ -128,9 +131,7 @@ def _terminated(board: boards.Board) -> None:
     if board.state.get("terminated"):
         board.terminated = True
         return
-    entries = [node.entry for node in board.nodes] + board.past
-    by_user = any(e.get("phase") == StepPhase.FAILED and e.get("reason") == Reason.TERMINATE for e in entries)
-    if not by_user and (board.broken or any(map(_explains, board.nodes)) or any(map(_ended_run, board.past))):
+    if not _asked_to_end(board):
         return
     board.terminated = True
     for node in _ordinary(board):
@@ -139,6 +140,19 @@ def _terminated(board: boards.Board) -> None:
     for node in board.nodes:
         if node.phase == StepPhase.SUSPENDING:
             node.show(StepPhase.RUNNING if node.started else StepPhase.PENDING)
+
+
+def _asked_to_end(board: boards.Board) -> bool:
+    """Whether a user set the flag, and not the program that wrote the status last."""
+    written = (board.state.get("known") or {}).get("terminated")
+    if written is not None:
+        return not written
+    if not board.state and "progress" in board.status:
+        return True  # The status is of ours, the flag is not: a run that ends otherwise than well leaves no open state.
+    entries = [node.entry for node in board.nodes] + board.past
+    if any(entry.get("phase") == StepPhase.FAILED and entry.get("reason") == Reason.TERMINATE for entry in entries):
+        return True
+    return not (board.broken or any(map(_explains, board.nodes)) or any(map(_ended_run, board.past)))
 
 
 def _explains(node: boards.Node) -> bool:
@@ -192,4 +206,16 @@ def _held(board: boards.Board) -> None:
     new = any(node.memory.get("suspended") is not boards.MANUAL for node in held)
     by_template = any(node.template_suspended for node in board.nodes)
     manual = board.status.get("suspendState") == MANUAL_STATE
-    board.hold = manual or new or not by_template or bool(board.state.get("hold"))
+    held_before = bool(board.state.get("hold"))
+    board.hold = manual or new or not by_template or held_before
+    if board.hold and not held and not held_before:
+        _show_suspended(board)
+
+
+def _show_suspended(board: boards.Board) -> None:
+    """Show what is running as suspended, as the commands do, for a user who set nothing but the flag."""
+    for node in _ordinary(board):
+        if node.phase == StepPhase.RUNNING:
+            # With the reason of a template's suspend it would be taken for one.
+            reason = "" if node.reason == Reason.SUSPEND else node.reason
+            node.show(StepPhase.SUSPENDING, reason, node.message)

@@ -119,7 +119,7 @@ def _status(board: boards.Board, now: datetime, blocked: str) -> JSON:
         status=str(phase),
         message=_message(board, phase, blocked),
         suspend=suspended and not phase.is_final,
-        terminated=_is_terminated(board),
+        terminated=_is_terminated(board, phase),
         finished=phase.is_final,
         steps=[*(_entry(node) for node in board.roots if _shown(node)), *board.past],
         startTime=status.get("startTime") or _first_start(board) or timing.stamp(now),
@@ -161,9 +161,12 @@ def _phase(board: boards.Board, blocked: str) -> RunPhase:
     return RunPhase.INITIALIZING if blocked and not begun else RunPhase.EXECUTING
 
 
-def _is_terminated(board: boards.Board) -> bool:
-    """Whether the flag is set: somebody or something ended the run, though other steps may still run (engine 3.7)."""
-    return board.terminated or board.broken or any(node.failed and not node.orphan for node in board.nodes)
+def _is_terminated(board: boards.Board, phase: RunPhase) -> bool:
+    """Whether the flag is set: a user asked to end the run, or it has ended otherwise than well.
+
+    Not as soon as a step has failed (engine 3.7): while others go on, it is by this flag that users end them.
+    """
+    return board.terminated or phase in {RunPhase.FAILED, RunPhase.TERMINATED}
 
 
 def _message(board: boards.Board, phase: RunPhase, blocked: str) -> str:
@@ -296,7 +299,11 @@ def _state(board: boards.Board, status: JSON, told: set[str]) -> JSON:
         state["hold"] = True
     if board.terminated:
         state["terminated"] = True
-    state["known"] = {"before": digest(board.status), "after": list(paths_of(status))}
+    state["known"] = {
+        "before": digest(board.status),
+        "after": list(paths_of(status)),
+        "terminated": status["terminated"],
+    }
     return state
 
 

