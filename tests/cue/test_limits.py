@@ -11,10 +11,11 @@ import pytest
 import pytest_asyncio
 
 from vela_workflow import errors
-from vela_workflow.cue.command import CueCommand, LimitExceeded, Limits
+from vela_workflow.cue.command import CueCommand
 from vela_workflow.cue.data import Data
 from vela_workflow.cue.evaluator import Evaluation, Evaluator
 from vela_workflow.cue.library import Library
+from vela_workflow.cue.sandbox import LimitExceeded, Limits
 
 SMALL = Limits(wall_clock=1.5, cpu=2, memory=512 * 1024 * 1024, output=1024 * 1024, commands=1)
 NOTHING = Data({}, {})
@@ -70,7 +71,7 @@ def _endless() -> str:
 
 async def test_good_templates_in_one_batch_with_a_greedy_one_are_answered(limited: Evaluator) -> None:
     texts = [GOOD.format(number=0), _endless(), *(GOOD.format(number=number) for number in range(1, 4))]
-    # The first goes alone at once; the others wait for it and share the next command.
+    # All are asked for in one moment and share a command.
     asked = (limited.evaluate(limited.prepare(text), NOTHING) for text in texts)
     first, greedy, *others = await asyncio.gather(*asked, return_exceptions=True)
     assert isinstance(greedy, LimitExceeded)

@@ -11,10 +11,11 @@ import pytest
 import pytest_asyncio
 
 from vela_workflow import errors
-from vela_workflow.cue.command import CueCommand, Limits
+from vela_workflow.cue.command import CueCommand
 from vela_workflow.cue.data import Data, Output
 from vela_workflow.cue.evaluator import Evaluation, Evaluator
 from vela_workflow.cue.library import Library
+from vela_workflow.cue.sandbox import Limits
 
 COUNT = 40
 
@@ -69,8 +70,8 @@ async def _each(cue_command: Path, library: Library, texts: list[str]) -> list[E
 async def test_many_templates_take_few_commands(one_command: Evaluator, cue_command: Path, library: Library) -> None:
     texts = [ONE.format(number=number) for number in range(COUNT)]
     together = await _all(one_command, texts)
-    # One goes at once, the others wait for it and fit into two batches of 32.
-    assert one_command.cue.counters.commands == 3
+    # All are asked for in one moment and fit into two batches of 32.
+    assert one_command.cue.counters.commands == 2
     assert one_command.cue.counters.programs == COUNT
     alone = await _each(cue_command, library, texts)
     assert [_told(found) for found in together] == [_told(found) for found in alone]
@@ -95,6 +96,34 @@ async def test_one_that_is_wrong_does_not_harm_the_others(
     alone = await _each(cue_command, library, texts)
     assert [_told(found) for found in together] == [_told(found) for found in alone]
     assert sum(isinstance(found, errors.Invalid) for found in together) == one_command.cue.counters.refused <= 1
+
+
+NAMES = {
+    "one name for two packages": (
+        'import s "strings"\nimport "vela/kube"\nx: kube.#Apply & {$params: value: kind: s.ToUpper("a")}',
+        'import s "strconv"\nimport "vela/kube"\nx: kube.#Apply & {$params: value: kind: s.FormatInt(7, 10)}',
+    ),
+    "a package called as a function of CUE": (
+        'import len "strings"\nimport "vela/kube"\nx: kube.#Apply & {$params: value: kind: len.ToUpper("a")}',
+        'import "vela/kube"\nx: kube.#Apply & {$params: value: kind: "\\(len("seven"))"}',
+    ),
+    "a package called as another's field": (
+        'import size "strings"\nimport "vela/kube"\nx: kube.#Apply & {$params: value: kind: size.ToUpper("a")}',
+        'import "vela/kube"\nsize: "7"\nx: kube.#Apply & {$params: value: kind: size}',
+    ),
+}
+
+
+@pytest.mark.parametrize("texts", NAMES.values(), ids=NAMES.keys())
+async def test_what_one_calls_a_package_means_nothing_to_the_others(
+    one_command: Evaluator, cue_command: Path, library: Library, texts: tuple[str, str]
+) -> None:
+    several = [texts[0], texts[1], texts[0] + "\ny: 1", texts[1] + "\ny: 1"]
+    together = await _all(one_command, several)
+    alone = await _each(cue_command, library, several)
+    assert [_told(found) for found in together] == [_told(found) for found in alone]
+    assert all(isinstance(found, Evaluation) for found in together), together
+    assert one_command.cue.counters.refused == 0
 
 
 async def test_the_same_question_is_asked_once(one_command: Evaluator) -> None:

@@ -14,8 +14,9 @@ import pytest
 import uvloop
 
 from tools.waiting import wait_for
-from vela_workflow.cue.command import CueCommand, LimitExceeded, Limits, Refusal
+from vela_workflow.cue.command import CueCommand, Refusal
 from vela_workflow.cue.library import Library
+from vela_workflow.cue.sandbox import LimitExceeded, Limits
 
 T = TypeVar("T")
 
@@ -88,11 +89,13 @@ def test_a_refusal_is_told_as_always(run: Run[Any], command: CueCommand) -> None
     answer = run(command.export("package p\nOUT: 1 & 2\n"))
     assert isinstance(answer, Refusal)
     assert "conflicting values 2 and 1" in answer.stderr
-    assert "p0/" in answer.stderr, "positions are told as those of a file"
+    assert "-:2:6" in answer.stderr, "it tells the place"
 
 
 def test_one_that_was_killed_is_not_missed(run: Run[Any], command: CueCommand) -> None:
-    os.kill(run(waiting(command)), signal.SIGKILL)
+    process = run(waiting(command))
+    os.kill(process, signal.SIGKILL)
+    os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
     assert value(run(command.export("package p\nOUT: {it: true}\n"))) == {"it": True}
 
 

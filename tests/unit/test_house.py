@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "vela_workflow"
 
 STARTERS = {
-    "cue/command.py": "evaluates templates",
+    "cue/sandbox.py": "evaluates templates",
     "cli/about.py": "asks cue and helm for their versions",
     "cli/kubeconfig.py": "runs the credential plugins that a user's kubeconfig names",
 }

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from vela_workflow import errors
 from vela_workflow.cue.program import Program
 
-PROGRAM_FILE = "program.cue"
-"""The name of the file that holds a program."""
+PROGRAM_FILE = "-"
+"""The name of the file that holds a program: the command reads it at its standard input."""
 
 _NOT_YET = (
     "undefined field",
@@ -137,7 +137,7 @@ def problems(reports: list[Report], program: Program) -> list[errors.Problem]:
 def locate(report: Report, program: Program) -> tuple[int, int]:
     """The first place of a report that lies in the template, or ``(0, 0)``."""
     for file, line, column in report.places:
-        if file.endswith(PROGRAM_FILE):
+        if file == PROGRAM_FILE:
             place = program.source_map.locate(line, column)
             if place is not None:
                 return place

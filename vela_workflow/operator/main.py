@@ -20,10 +20,11 @@ from vela_workflow.clusters import api, credentials, transport
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters.registry import Registry, RegistrySettings
 from vela_workflow.clusters.watch import WatchHub
-from vela_workflow.cue import command
-from vela_workflow.cue.command import CueCommand, Limits
+from vela_workflow.cue import sandbox
+from vela_workflow.cue.command import CueCommand
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
+from vela_workflow.cue.sandbox import Limits
 from vela_workflow.operator import handlers, health, leader, logs, standing, tracing
 from vela_workflow.operator.admission import Admission
 from vela_workflow.operator.controller import Controller
@@ -156,7 +157,7 @@ class Operator:
             await self._close()
 
     async def _start(self) -> None:
-        version = await command.version(self.cue.binary)
+        version = await sandbox.version(self.cue.binary)
         parts = standing.Parts(
             self.controller,
             self.definitions,

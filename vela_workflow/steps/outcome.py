@@ -11,8 +11,8 @@ import logging
 from vela_workflow import errors
 from vela_workflow.api.constants import Reason
 from vela_workflow.clusters import errors as cluster_errors
-from vela_workflow.cue.command import LimitExceeded
 from vela_workflow.cue.evaluator import Act
+from vela_workflow.cue.sandbox import LimitExceeded
 from vela_workflow.engine import result
 from vela_workflow.steps import placing
 

@@ -1,0 +1,213 @@
+"""Running the ``cue`` command, held in: the only place that starts it.
+
+Programs come from users, so every command has a time limit, limits on CPU time and memory, an empty environment, no
+registry and no network, and a bound on what it may print. It reads its program at its standard input, so one can be
+started before there is something to ask: half of the time of a short evaluation is the start of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import resource
+import subprocess
+from pathlib import Path
+from typing import IO
+
+from vela_workflow import errors
+from vela_workflow.cue import messages
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """What one command may use. Times in seconds, sizes in bytes.
+
+    ``ahead``: while there is nothing to do, one command is started ahead of time; for programs that run for long.
+    """
+
+    wall_clock: float = 20.0
+    cpu: int = 15
+    memory: int = 1024 * 1024 * 1024
+    output: int = 16 * 1024 * 1024
+    commands: int = max(1, os.cpu_count() or 1)
+    batch: int = 32
+    ahead: bool = False
+
+
+_CHUNK = 256 * 1024
+
+STARTS_WITHIN = 20.0
+"""Seconds that the command may take to tell its version."""
+
+
+async def version(binary: str) -> str:
+    """What the ``cue`` command says of its version; raises ``WorkflowError`` when it cannot be started."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            binary, "version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(STARTS_WITHIN):
+            output, _ = await process.communicate()
+    except (OSError, TimeoutError) as error:
+        raise errors.WorkflowError(f"the cue command {binary} cannot be started: {error or 'no answer'}") from error
+    words = output.decode("utf-8", "replace").split()
+    return words[2] if words[:2] == ["cue", "version"] else "unknown"
+
+
+class LimitExceeded(errors.WorkflowError):
+    """An evaluation needed more time, memory or output than it may have."""
+
+
+class Child:
+    """One command that was started; it waits for its program."""
+
+    def __init__(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
+        self._process = process
+        self._limits = limits
+        self._pipes = [pipe for pipe in (process.stdin, process.stdout, process.stderr) if pipe is not None]
+
+    @property
+    def waits(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
+    async def ask(self, program: str) -> tuple[int, bytes, str]:
+        """Give it its program and wait for its end, once; returns exit code, output and errors.
+
+        Raises ``LimitExceeded`` when it needs too much.
+        """
+        try:
+            async with asyncio.timeout(self._limits.wall_clock):
+                output, stderr = await self._talk(program)
+                code = await self._end()
+        except TimeoutError:
+            raise LimitExceeded(f"the evaluation took longer than {self._limits.wall_clock:g} s") from None
+        finally:
+            self._close_pipes()
+            if self._process.returncode is None:
+                self._process.kill()
+                await asyncio.shield(self._end())
+        if code < 0 or (code == 2 and b"out of memory" in stderr):
+            raise LimitExceeded("the evaluation needed more memory or CPU time than it may have")
+        return code, output, stderr.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """End it without having asked; it is idle, so it ends at once."""
+        self._close_pipes()
+        self._process.kill()
+        self._process.wait()
+
+    async def _talk(self, program: str) -> tuple[bytes, bytes]:
+        reading = [asyncio.create_task(self._read(pipe)) for pipe in (self._process.stdout, self._process.stderr)]
+        try:
+            await self._write(program)
+            output, stderr = await asyncio.gather(*reading)
+            return output, stderr
+        finally:
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
+
+    async def _write(self, program: str) -> None:
+        writing = _Writing()
+        pipe = self._taken(self._process.stdin)
+        transport, _ = await asyncio.get_running_loop().connect_write_pipe(lambda: writing, pipe)
+        try:
+            transport.write(program.encode())
+            transport.close()
+            await writing.ended
+        finally:
+            if not writing.ended.done():
+                transport.abort()
+
+    async def _read(self, pipe: IO[bytes] | None) -> bytes:
+        stream = asyncio.StreamReader(_CHUNK)
+        connected = asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), self._taken(pipe)
+        )
+        transport, _ = await connected
+        limit, size, chunks = self._limits.output, 0, []
+        try:
+            while chunk := await stream.read(_CHUNK):
+                size += len(chunk)
+                if size > limit:
+                    raise LimitExceeded(f"the evaluation printed more than {limit // (1024 * 1024)} MiB")
+                chunks.append(chunk)
+        finally:
+            transport.close()
+        return b"".join(chunks)
+
+    def _taken(self, pipe: IO[bytes] | None) -> IO[bytes]:
+        """A pipe that belongs to the event loop from now on, which closes it, too."""
+        assert pipe is not None
+        self._pipes.remove(pipe)
+        return pipe
+
+    def _close_pipes(self) -> None:
+        """Close the pipes that the event loop did not get."""
+        for pipe in self._pipes:
+            pipe.close()
+
+    async def _end(self) -> int:
+        """Wait for the end of a process that has said all, or was killed: a matter of microseconds."""
+        code = self._process.poll()
+        return await asyncio.to_thread(self._process.wait) if code is None else code
+
+
+class _Writing(asyncio.BaseProtocol):
+    """Knows when a pipe that is written to is closed, by whomever."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+class Sandbox:
+    """Starts commands in the directory ``root`` and holds them in."""
+
+    def __init__(self, binary: str, limits: Limits, root: Path) -> None:
+        self.binary = binary
+        self.limits = limits
+        self._root = root
+
+    def start(self, *arguments: str) -> Child:
+        """Start a command that reads its program at its standard input; raises ``OSError`` when it cannot be started.
+
+        The event loop's own way to start processes copies the page tables of this one first, which holds the loop for
+        ten times as long as this does.
+        """
+        process = subprocess.Popen(
+            [self.binary, *arguments, messages.PROGRAM_FILE],
+            cwd=self._root,
+            env=self._environment(self._root),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
+        self._restrict(process.pid)
+        return Child(process, self.limits)
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        return {
+            "HOME": str(folder),
+            "CUE_CACHE_DIR": str(folder / "cache"),
+            "CUE_CONFIG_DIR": str(folder / "config"),
+            "CUE_REGISTRY": "none",
+            "GOMEMLIMIT": str(self.limits.memory * 3 // 4),
+            "GOGC": "400",
+        }
+
+    def _restrict(self, pid: int) -> None:
+        """Limit a process that was just started; where the system cannot, the time limit remains."""
+        if not hasattr(resource, "prlimit"):
+            return
+        try:
+            resource.prlimit(pid, resource.RLIMIT_CPU, (self.limits.cpu, self.limits.cpu))
+            resource.prlimit(pid, resource.RLIMIT_DATA, (self.limits.memory, self.limits.memory))
+        except (ProcessLookupError, PermissionError):
+            return
