@@ -4,7 +4,8 @@ Operations run one at a time in the order in which they are written (decisions 1
 run without another evaluation only if nothing in its text and guards can reach the result (decisions 2). A wait that
 is not met stops what is written after it, except guarded control operations that do not depend on what was stopped:
 that is how a template fails a step while it waits (decisions 4). An attempt never ends as succeeded while an operation
-that must be there was not seen.
+that must be there was not seen. What one cluster of several cannot do is told after the others have done theirs
+(``spread``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import Any
 
 from vela_workflow import errors
 from vela_workflow.api.constants import Reason
-from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.cue import absence, program
 from vela_workflow.cue.evaluator import Act, Because, Evaluation, Evaluator
 from vela_workflow.cue.program import Data, Output, Path
@@ -27,6 +27,7 @@ from vela_workflow.engine import result
 from vela_workflow.providers.contract import Control, ControlKind, Interest
 from vela_workflow.steps import outcome as outcomes
 from vela_workflow.steps import outputs as outputs_
+from vela_workflow.steps import spread
 from vela_workflow.steps.journal import Superseded
 from vela_workflow.steps.operations import Operations, path_text
 
@@ -112,6 +113,7 @@ class Attempt:
         self._live: set[int] = set()
         self._changed: set[int] = set()
         self._waiting: result.Waiting | None = None
+        self._missed = spread.Missed()
         self._message = ""
         self._after: float | None = None
         self._interest: list[Interest] = []
@@ -165,14 +167,17 @@ class Attempt:
                 return await self._unseen(item)
             if item.path in self._done:
                 continue
-            if self._waiting is not None and not self._fires(item):
+            if self._missed.has(item):
+                self._waiting = self._missed.waiting()
+                continue
+            if self._waiting is not None and not (self._fires(item) or self._missed.passes(item)):
                 continue
             if self._must_evaluate_first(item, evaluation):
                 return _Next.AGAIN
             follow = await self._one(item)
             if follow is not None:
                 return follow
-        return _Next.SETTLED
+        return self._missed.failed() or _Next.SETTLED
 
     async def _one(self, act: Act) -> result.Result | None:
         if act.action.do == "wait":
@@ -198,12 +203,11 @@ class Attempt:
         return None
 
     def _raised(self, act: Act, error: Exception) -> result.Result | None:
-        """What becomes of the step: a cluster that does not answer is waited for, everything else ends the attempt."""
+        """What becomes of the step: a cluster that does not answer is waited for, most other errors end the attempt."""
         place = path_text(act.path)
-        if not isinstance(error, cluster_errors.Unavailable) or not outcomes.is_dead_cluster(act, error):
+        if not self._missed.take(act, error, place):
             return outcomes.of_error(error, place=place)
-        text = outcomes.at(place, f"{error}; the step goes on when the cluster is back")
-        self._waiting = result.Waiting(text, outcomes.DEAD_CLUSTER_AFTER)
+        self._waiting = self._missed.waiting()
         return None
 
     def _ran_with(self, act: Act, value: Any | None) -> None:
