@@ -96,7 +96,7 @@ async def start() -> AsyncIterator[Start]:
         await listener.wait_closed()
 
 
-async def mail(server: Server, *, to: list[str] | None = None, **sender: Any) -> Outcome:
+async def mail(server: Server, *, to: list[str] | None = None, tolerant: bool = False, **sender: Any) -> Outcome:
     args = {
         "from": {
             "address": "robot@example.com",
@@ -108,6 +108,7 @@ async def mail(server: Server, *, to: list[str] | None = None, **sender: Any) ->
         },
         "to": to or ["a@example.com", "b@example.com"],
         "content": {"subject": "Grüße", "body": "<b>Schöne</b> Grüße"},
+        "tolerant": tolerant,
     }
     return await send.send(call(args))
 
@@ -210,8 +211,30 @@ async def test_no_server_at_all(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
+    ("script", "sender", "expected"),
+    [
+        ({}, {}, {"sent": True}),
+        ({"mail": "451 later"}, {}, {"sent": False, "err": "later"}),
+        ({"data": "break"}, {}, {"sent": False, "err": "may have been sent"}),
+        ({}, {"port": 1}, {"sent": False, "err": "by 127.0.0.1:1: "}),
+        ({}, {"address": "a\nb@c"}, {"sent": False, "err": "cannot be sent"}),
+    ],
+    ids=["sent", "refused", "unknown", "no server", "no mail"],
+)
+async def test_whoever_is_tolerant_is_told_what_became_of_it(
+    script: dict[str, str], sender: dict[str, Any], expected: dict[str, Any], start: Start
+) -> None:
+    server = await start(**script)
+    value = (await mail(server, tolerant=True, **sender)).value
+    assert value is not None
+    assert expected.pop("err", "") in value.pop("err", "")
+    assert value == expected
+
+
+@pytest.mark.parametrize(
     ("args", "message"),
     [
+        ({"tolerant": "yes"}, "tolerant must be true or false"),
         ({"to": []}, "to must be a list of addresses"),
         ({"from": {}}, r"from\.address"),
         ({"from": {"address": "a@b\nBcc: c@d", "host": "h", "port": 25}}, "cannot be sent"),

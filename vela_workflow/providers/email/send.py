@@ -49,12 +49,26 @@ class Mail:
 
 
 async def send(call: Call) -> Outcome:
-    """``#SendEmail``: sends one mail to all recipients; there is no result.
+    """``#SendEmail``: sends one mail to all recipients.
 
     A recipient whom the server refuses is a warning as long as there are others. Raises ``Transient`` when nothing was
-    sent and ``OutcomeUnknown`` when the connection broke while the message was under way.
+    sent and ``OutcomeUnknown`` when the connection broke while the message was under way. With ``tolerant`` nothing is
+    raised and nothing tried again: the result says whether it was ``sent``, and ``err`` why not.
     """
-    mail = _mail(call)
+    tolerant = call.args.get("tolerant", False)
+    if not isinstance(tolerant, bool):
+        raise arguments.wrong(f"tolerant must be true or false, not {tolerant!r}")
+    if not tolerant:
+        return Outcome(warnings=await _send(_mail(call)))
+    try:
+        warnings = await _send(_mail(call))
+    except errors.WorkflowError as error:
+        return Outcome({"sent": False, "err": error.message})
+    return Outcome({"sent": True}, warnings=warnings)
+
+
+async def _send(mail: Mail) -> tuple[str, ...]:
+    """Send a mail; returns a warning for each recipient whom the server refused."""
     client = aiosmtplib.SMTP(
         hostname=mail.host,
         port=mail.port,
@@ -67,7 +81,7 @@ async def send(call: Call) -> Outcome:
         await _open(client, mail)
         warnings = await _address(client, mail)
         await _deliver(client, mail)
-        return Outcome(warnings=warnings)
+        return warnings
     finally:
         client.close()
 
