@@ -9,8 +9,8 @@ with kubectl) only the flag; both are understood. What the last pass wrote is re
 - ``suspend`` that is not explained by a template that suspended, or steps that a user suspended, hold the run; with the
   flag alone, all that is running is shown as suspended;
 - ``terminated`` that was not written here ends what is running, once. It is written here only for a user who asked and
-  when a run has ended, so that nobody sets a flag that is set already. The Go implementation writes it as soon as a step
-  has failed: in a status of its, a failed step explains the flag.
+  when a run has ended, so that nobody sets a flag that is set already. The Go implementation writes it as soon as a
+  step has failed: in a status of its, a failed step explains the flag.
 """
 
 from __future__ import annotations
