@@ -11,15 +11,18 @@ Which shard a turn is about is in a context variable, which the tasks of a turn 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from vela_workflow import errors
-from vela_workflow.clusters.client import JSON, ClusterClient, PatchType
+from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.providers.contract import Clusters
 
 Holds = Callable[[int], bool]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SHARD: ContextVar[int] = ContextVar("shard", default=0)
 
@@ -47,73 +50,33 @@ def check(holds: Holds) -> None:
         raise NotLeadingError
 
 
+def _guarded(write: Callable[P, Coroutine[Any, Any, T]], holds: Holds) -> Callable[P, Coroutine[Any, Any, T]]:
+    """The same method, behind the fence."""
+
+    @functools.wraps(write)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        check(holds)
+        return await write(*args, **kwargs)
+
+    return guarded
+
+
 class FencedClient:
-    """A client whose writes pass the fence; everything else is the client's own."""
+    """A client whose writes pass the fence; reads are handed on as they are: they cannot hurt."""
 
     def __init__(self, client: ClusterClient, holds: Holds) -> None:
-        self._client = client
-        self._holds = holds
         self.name = client.name
-        # Reads are handed on as they are: they cost nothing extra and cannot hurt.
         self.resource = client.resource
         self.get = client.get
         self.list = client.list
         self.watch = client.watch
         self.close = client.close
-
-    async def create(self, body: JSON, *, dry_run: bool = False) -> JSON:
-        """Create an object; raises ``AlreadyExists``."""
-        check(self._holds)
-        return await self._client.create(body, dry_run=dry_run)
-
-    async def apply(self, body: JSON, *, force: bool = True, dry_run: bool = False) -> JSON:
-        """Server-side apply."""
-        check(self._holds)
-        return await self._client.apply(body, force=force, dry_run=dry_run)
-
-    async def patch(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str,
-        name: str,
-        body: Any,
-        *,
-        type: PatchType = "merge",
-        subresource: str = "",
-    ) -> JSON:
-        """Patch an object or a subresource of it."""
-        check(self._holds)
-        return await self._client.patch(api_version, kind, namespace, name, body, type=type, subresource=subresource)
-
-    async def replace(self, body: JSON, *, subresource: str = "") -> JSON:
-        """Replace an object or a subresource of it."""
-        check(self._holds)
-        return await self._client.replace(body, subresource=subresource)
-
-    async def delete(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str,
-        name: str,
-        *,
-        propagation: str = "Background",
-        uid: str = "",
-        resource_version: str = "",
-    ) -> None:
-        """Delete one object; raises ``NotFound``."""
-        check(self._holds)
-        await self._client.delete(
-            api_version, kind, namespace, name, propagation=propagation, uid=uid, resource_version=resource_version
-        )
-
-    async def delete_collection(
-        self, api_version: str, kind: str, namespace: str, *, labels: Mapping[str, str], propagation: str = "Background"
-    ) -> None:
-        """Delete all objects of a kind in a namespace that carry the labels."""
-        check(self._holds)
-        await self._client.delete_collection(api_version, kind, namespace, labels=labels, propagation=propagation)
+        self.create = _guarded(client.create, holds)
+        self.apply = _guarded(client.apply, holds)
+        self.patch = _guarded(client.patch, holds)
+        self.replace = _guarded(client.replace, holds)
+        self.delete = _guarded(client.delete, holds)
+        self.delete_collection = _guarded(client.delete_collection, holds)
 
 
 class FencedClusters:

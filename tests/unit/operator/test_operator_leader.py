@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
+from tools.processes import free_port
 from vela_workflow.api import constants
+from vela_workflow.clusters import api, credentials, errors
+from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.operator import fence, sharding
 
 
@@ -98,3 +102,36 @@ async def test_the_fence_knows_the_shard_of_a_turn() -> None:
     with pytest.raises(fence.NotLeadingError):
         await inside()
     assert seen == [2, 2, 0]
+
+
+READS = {"name", "resource", "get", "list", "watch", "close"}
+BODY = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "y"}}
+WRITES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+    "create": ((BODY,), {"dry_run": True}),
+    "apply": ((BODY,), {"force": False}),
+    "patch": (("v1", "ConfigMap", "y", "x", {}), {"type": "json"}),
+    "replace": ((BODY,), {}),
+    "delete": (("v1", "ConfigMap", "y", "x"), {"uid": "1"}),
+    "delete_collection": (("v1", "ConfigMap", "y"), {"labels": {"a": "b"}}),
+}
+
+
+def test_the_fence_knows_every_method_of_a_client() -> None:
+    methods = {name for name in dir(ClusterClient) if not name.startswith("_")}
+    assert READS | WRITES.keys() == methods | {"name"}
+
+
+@pytest.mark.parametrize("method", WRITES)
+async def test_no_write_passes_the_fence_of_a_process_that_does_not_lead(method: str) -> None:
+    leads = False
+    nowhere = api.connect("local", credentials.StaticSource(f"http://127.0.0.1:{free_port()}"))
+    client = fence.FencedClient(nowhere, lambda _: leads)
+    positional, named = WRITES[method]
+    with pytest.raises(fence.NotLeadingError):
+        await getattr(client, method)(*positional, **named)
+    leads = True
+    with pytest.raises(errors.Unavailable):
+        await getattr(client, method)(*positional, **named)
+    with pytest.raises(errors.Unavailable):
+        await fence.FencedClient(nowhere, lambda _: False).get("v1", "ConfigMap", "y", "x")
+    await nowhere.close()
