@@ -32,15 +32,23 @@ GO_NAMES = {
     "workflowrun_initialized_num": "unknown",
     "workflowrun_step_phase_number": "gauge",
     "workflowrun_step_duration_ms": "histogram",
+    "kubevela_workflow_cue_compat_rewrite": "counter",
+    "kubevela_workflow_cue_compat_upgrade_duration_seconds": "histogram",
+    "kubevela_workflow_cue_compat_cache_evictions": "counter",
+    "kubevela_controller_client_request_time_seconds": "histogram",
 }
-"""Metrics that keep the names they have in the Go controller (engine 10.5)."""
+"""Metrics that keep the names they have in the Go controller (engine 10.5); counters have ``_total`` behind them."""
+
+REQUESTS = "kubevela_controller_client_request_time_seconds"
+COMPAT = "kubevela_workflow_cue_compat"
 
 
 class Collector:
-    """An OpenTelemetry collector that keeps what it gets."""
+    """An OpenTelemetry collector that keeps what it gets; ``parents`` is what requests to other paths belong to."""
 
     def __init__(self) -> None:
         self.spans: list[Any] = []
+        self.parents: dict[str, str | None] = {}
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -62,6 +70,12 @@ class Collector:
         collector = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                collector.parents[self.path] = self.headers["traceparent"]
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
             def do_POST(self) -> None:
                 data = self.rfile.read(int(self.headers["Content-Length"]))
                 encoding = self.headers.get("Content-Encoding")
@@ -127,7 +141,9 @@ STEPS = """
 
 @pytest.fixture(scope="module")
 def ended(own_runs: fixture.Runs) -> fixture.Run:
-    """A run that has applied, waited, been woken and failed."""
+    """A run that has applied, waited, been woken and failed, and one whose template is written in older CUE."""
+    own_runs.definition("older", "all: [1] + parameter.more\nparameter: more: [...int]")
+    own_runs.start("[{name: added, type: older, properties: {more: [2]}}]").ended("succeeded")
     run = own_runs.start(STEPS)
     run.until_step("wait", "running", "Wait")
     own_runs.config_map("later", {"ready": "yes"})
@@ -170,6 +186,11 @@ def test_metrics_have_the_names_and_types_of_the_go_controller(replica: Replica,
         ("workflowrun_step_duration_ms_sum", {"step_type": "touch"}, 1.0),
         ("vela_workflow_operation_seconds_count", {"operation": "apply", "outcome": "ok"}, 1),
         ("vela_workflow_api_request_seconds_count", {"cluster": "local", "verb": "patch", "code": "200"}, 1),
+        (f"{REQUESTS}_count", {"verb": "patch", "kind": "ConfigMap", "apiVersion": "v1", "cluster": "local"}, 1),
+        (f"{REQUESTS}_count", {"controller": "workflowrun", "kind": "WorkflowRun", "unstructured": "true"}, 1),
+        (f"{REQUESTS}_count", {"verb": "watch", "kind": "ConfigMap"}, 1),
+        (f"{COMPAT}_rewrite_total", {"upgrade_id": "list-arithmetic", "upgrade_version": "0.14"}, 1),
+        (f"{COMPAT}_upgrade_duration_seconds_count", {"definition_kind": "WorkflowStepDefinition"}, 3),
         ("vela_workflow_queue_wait_seconds_count", {}, 2),
         ("vela_workflow_wake_seconds_count", {}, 1),
         ("vela_workflow_wakes_total", {}, 1),
@@ -234,16 +255,18 @@ def test_log_lines_say_which_run_and_step(replica: Replica, own_runs: fixture.Ru
     assert any(line.get("step") == "broken" and line["attempt"] == "1" and line["cluster"] == "gone" for line in about)
 
 
+def spans_of(collector: Collector, run: fixture.Run, execution: int = 0) -> dict[str, Any]:
+    """The spans that have come of one execution of a run, by name."""
+    trace = tracing.trace_id(run.uid, execution).to_bytes(16, "big")
+    return {span.name: span for span in list(collector.spans) if span.trace_id == trace}
+
+
 def test_traces_go_from_the_run_to_the_request(
     replica: Replica, collector: Collector, own_runs: fixture.Runs, ended: fixture.Run
 ) -> None:
-    trace = tracing.trace_id(ended.uid).to_bytes(16, "big")
-
-    def spans() -> dict[str, Any]:
-        return {span.name: span for span in list(collector.spans) if span.trace_id == trace}
-
-    wait_for(lambda: {"run", "step touch", "step await", "operation kube.apply"} <= spans().keys(), 20, "the trace")
-    found = spans()
+    wanted = {"run", "step touch", "step await", "operation kube.apply"}
+    wait_for(lambda: wanted <= spans_of(collector, ended).keys(), 20, "the trace")
+    found = spans_of(collector, ended)
     assert found["run"].parent_span_id == b""
     assert found["step touch"].parent_span_id == found["run"].span_id
     assert found["step await"].parent_span_id == found["step step-group"].span_id
@@ -251,3 +274,50 @@ def test_traces_go_from_the_run_to_the_request(
     assert found["request patch"].parent_span_id == found["operation kube.apply"].span_id
     assert found["step fail"].status.message.startswith("oops")
     assert found["run"].end_time_unix_nano >= found["step await"].end_time_unix_nano
+
+
+def test_http_operations_say_which_span_they_belong_to(
+    replica: Replica, collector: Collector, own_runs: fixture.Runs
+) -> None:
+    own_runs.definition("asks", 'import "vela/http"\nask: http.#HTTPDo & {$params: {url: parameter.url, if '
+                        "parameter.own != _|_ {request: header: traceparent: parameter.own}}}\n"
+                        "parameter: {url: string, own?: string}")  # fmt: skip
+    own = f"00-{7:032x}-{8:016x}-00"
+    asked, steered = fixture.unique("/asked"), fixture.unique("/own")
+    run = own_runs.start([
+        {"name": "asks", "type": "asks", "properties": {"url": collector.url + asked}},
+        {"name": "own", "type": "asks", "properties": {"url": collector.url + steered, "own": own}},
+    ])  # fmt: skip
+    run.ended("succeeded")
+    assert collector.parents[steered] == own
+    trace = tracing.trace_id(run.uid).to_bytes(16, "big")
+
+    def operations() -> set[str]:
+        found = [one for one in list(collector.spans) if one.trace_id == trace and one.name == "operation http.do"]
+        return {f"00-{trace.hex()}-{one.span_id.hex()}-01" for one in found}
+
+    wait_for(lambda: len(operations()) == 2, 20, "the spans of both operations")
+    assert collector.parents[asked] in operations()
+
+
+@pytest.mark.parametrize("step", ["*", "b"])
+def test_a_restarted_run_begins_a_trace_that_is_linked_to_the_one_before(
+    step: str, replica: Replica, collector: Collector, own_runs: fixture.Runs
+) -> None:
+    run = own_runs.start(
+        [{"name": "a", "type": "echo"}, {"name": "b", "type": "touch", "properties": {"name": fixture.unique("made")}}]
+    )
+    run.ended("succeeded")
+    run.restart(step)
+    run.ended("succeeded")
+    wanted = {"run", "step touch", "operation kube.apply", "request patch"}
+    for execution in (0, 1):
+        wait_for(lambda number=execution: wanted <= spans_of(collector, run, number).keys(), 20, "the trace")
+    first, second = spans_of(collector, run), spans_of(collector, run, 1)
+    assert [(link.trace_id, link.span_id) for link in second["run"].links] == [
+        (first["run"].trace_id, first["run"].span_id)
+    ]
+    assert not first["run"].links
+    assert second["step touch"].parent_span_id == second["run"].span_id
+    assert second["step touch"].span_id != first["step touch"].span_id
+    assert ("step echo" in second) == (step == "*"), "what is not done again stays where it was"

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from vela_workflow.clusters import breaker, credentials, errors, transport
+from vela_workflow.clusters import breaker, credentials, errors, spans, transport
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -226,3 +226,31 @@ async def test_refusals_are_answers_to_the_breaker(server: Server) -> None:
             await made.call(request())
     assert await made.call(request()) == {}
     await made.close()
+
+
+CALLS = [
+    pytest.param(TARGET, ("v1", "ConfigMap"), id="objects"),
+    pytest.param(errors.Target("far", "made.up/v1", ""), ("", ""), id="discovery-of-what-somebody-wrote"),
+]
+
+
+@pytest.mark.parametrize(("target", "about"), CALLS)
+async def test_a_finished_call_tells_what_it_was_about(
+    server: Server, target: errors.Target, about: tuple[str, str]
+) -> None:
+    calls: list[transport.FinishedCall] = []
+    made = transport.Transport("far", credentials.StaticSource(server.url), limits=FAST, on_call=calls.append)
+    await made.call(transport.Request("get", "GET", "/x", target))
+    await made.close()
+    (call,) = calls
+    assert (call.api_version, call.kind) == about
+    assert (call.cluster, call.verb, call.status) == ("far", "get", 200)
+
+
+async def test_requests_say_which_span_they_belong_to(server: Server, connections: transport.Transport) -> None:
+    with spans.inside(spans.Span(0xABC, 0xDEF)):
+        await connections.call(request())
+    await connections.call(request())
+    inside, outside = (one.headers.get("traceparent") for one in server.requests)
+    assert inside == "00-00000000000000000000000000000abc-0000000000000def-01"
+    assert outside is None

@@ -23,7 +23,7 @@ import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
-from vela_workflow.clusters import breaker, credentials, errors
+from vela_workflow.clusters import breaker, credentials, errors, spans
 
 JSON = dict[str, Any]
 
@@ -45,12 +45,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class FinishedCall:
-    """One HTTP request that has ended, for metrics; ``status`` is 0 when there was no answer."""
+    """One HTTP request that has ended, for metrics; ``status`` is 0 when there was no answer.
+
+    ``api_version`` and ``kind`` are those of the objects that it was about; of requests about no kind (discovery, the
+    version of the server) both are empty. They only ever name kinds that the server knows.
+    """
 
     cluster: str
     verb: str
     status: int
     seconds: float
+    api_version: str = ""
+    kind: str = ""
 
 
 OnCall = Callable[[FinishedCall], None]
@@ -239,6 +245,7 @@ class Transport:
 
     async def _send(self, session: aiohttp.ClientSession, request: Request, **options: Any) -> aiohttp.ClientResponse:
         headers = CIMultiDict(request.headers)
+        headers.update(spans.headers())
         headers["Accept"] = request.accept
         if request.body is not None:
             headers["Content-Type"] = request.content_type
@@ -309,8 +316,12 @@ class Transport:
             self._circuit.failed(_reason(error, self.limits))
 
     def _finished(self, request: Request, status: int, started: float) -> None:
-        if self._on_call is not None:
-            self._on_call(FinishedCall(self.cluster, request.verb, status, time.perf_counter() - started))
+        if self._on_call is None:
+            return
+        seconds, kind = time.perf_counter() - started, request.target.kind
+        # Discovery asks about groups that a template made up; they must not become labels.
+        api_version = request.target.api_version if kind else ""
+        self._on_call(FinishedCall(self.cluster, request.verb, status, seconds, api_version, kind))
 
     def _unavailable(self, request: Request, reason: str) -> errors.Unavailable:
         return errors.Unavailable(

@@ -13,10 +13,21 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from vela_workflow import errors
-from vela_workflow.cue import command, library, messages, parameters, program, reading, rewrite, scanner, template
+from vela_workflow.cue import (
+    command,
+    compat,
+    library,
+    messages,
+    parameters,
+    program,
+    reading,
+    rewrite,
+    scanner,
+    template,
+)
 from vela_workflow.cue.answers import Answers
 from vela_workflow.cue.command import CueCommand, Refusal
 from vela_workflow.cue.data import Data, Output
@@ -58,12 +69,23 @@ class Undecided(errors.WorkflowError):
     """An expression refers to something that does not exist (yet)."""
 
 
+class Observer(Protocol):
+    """Whoever counts what becomes of templates."""
+
+    def upgraded(self, found: compat.Upgraded) -> None:
+        """The text of a template was looked through for older spellings."""
+
+    def evicted(self) -> None:
+        """A prepared template was dropped because there are too many."""
+
+
 class Evaluator:
     """Evaluates templates and expressions with the ``cue`` command."""
 
-    def __init__(self, cue: CueCommand, packages: Library) -> None:
+    def __init__(self, cue: CueCommand, packages: Library, *, observer: Observer | None = None) -> None:
         self.cue = cue
         self.library = packages
+        self._observer = observer
         self._templates: OrderedDict[str, Template | errors.Invalid] = OrderedDict()
         self.answers = Answers(cue)
         self._dropped: dict[str, Dropped] = {}
@@ -77,13 +99,16 @@ class Evaluator:
         key = hashlib.sha256(f"{self.library.digest}\0{text}".encode()).hexdigest()
         found = self._templates.get(key)
         if found is None:
+            observer = self._observer
             try:
-                found = template.prepare(text, self.library)
+                found = template.prepare(text, self.library, upgraded=observer.upgraded if observer else None)
             except errors.Invalid as error:
                 found = error
             self._templates[key] = found
             if len(self._templates) > TEMPLATES:
                 self._templates.popitem(last=False)
+                if observer is not None:
+                    observer.evicted()
         else:
             self._templates.move_to_end(key)
         if isinstance(found, errors.Invalid):

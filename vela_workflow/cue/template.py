@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from vela_workflow import errors
@@ -81,11 +81,17 @@ class Template:
         )
 
 
-def prepare(text: str, packages: Library) -> Template:
-    """Prepare the ``text`` of a template; raises ``Invalid`` with every problem found, each with line and column."""
+def prepare(text: str, packages: Library, *, upgraded: Callable[[compat.Upgraded], None] | None = None) -> Template:
+    """Prepare the ``text`` of a template; raises ``Invalid`` with every problem found, each with line and column.
+
+    ``upgraded`` is told which older spellings there were.
+    """
     if len(text) > TEXT_LIMIT:
         raise errors.Invalid([errors.Problem(f"the template is longer than {TEXT_LIMIT // 1024} KiB")])
-    text = compat.upgrade(text.removeprefix("\ufeff"))
+    found = compat.upgrade(text.removeprefix("\ufeff"))
+    if upgraded is not None:
+        upgraded(found)
+    text = found.text
     try:
         file = scanner.scan(text)
     except scanner.ScanError as error:

@@ -15,12 +15,20 @@ from vela_workflow.api import constants
 WHOLE_RUN = "*"
 """Key of the counter of restarts of the whole run, beside those of step paths."""
 
+FROM_STEP = "*step"
+"""Key of the counter of how often a run that had ended went on again from a step."""
+
 
 def step_id(uid: str, path: str, restarts: Mapping[str, int]) -> str:
     """The id of the step at ``path`` (``step`` or ``group/step``) in the run with this UID."""
     return _derive(
         f"step\0{uid}\0{path}\0{restarts.get(WHOLE_RUN, 0)}\0{restarts.get(path, 0)}", constants.STEP_ID_LENGTH
     )
+
+
+def execution(restarts: Mapping[str, int]) -> int:
+    """Which execution of the run this is: 0, and one more each time that it begins, or goes on after its end, again."""
+    return restarts.get(WHOLE_RUN, 0) + restarts.get(FROM_STEP, 0)
 
 
 def span_id(uid: str, restarts: Mapping[str, int], *ids: str) -> str:

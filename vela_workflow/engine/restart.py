@@ -46,11 +46,12 @@ class Restart:
 
 def restart_run(status: Mapping[str, Any], state: Mapping[str, Any], run: str) -> Restart:
     """Start a run all over, in whatever phase it is (engine 7.4)."""
-    restarts = dict(state.get("restarts") or {})
+    restarts = state.get("restarts") or {}
+    kept = {ids.FROM_STEP: restarts[ids.FROM_STEP]} if ids.FROM_STEP in restarts else {}
     return Restart(
         patch=dict.fromkeys(status),
         state={
-            "restarts": {ids.WHOLE_RUN: restarts.get(ids.WHOLE_RUN, 0) + 1},
+            "restarts": {ids.WHOLE_RUN: restarts.get(ids.WHOLE_RUN, 0) + 1, **kept},
             "known": {"before": summary.digest(status), "after": []},
         },
         drop=(),
@@ -84,7 +85,7 @@ def restart_step(
     removed = {gone: entry for gone, entry in entries.items() if gone in again or _group(gone, entries) in again}
     return Restart(
         patch={**RESET, "steps": steps},
-        state=_state(state, status, removed, steps),
+        state=_state(state, status, removed, steps, ended=bool(status.get("finished"))),
         drop=_outputs(plan, again),
         removed=tuple(str(entry.get("id")) for entry in removed.values() if entry.get("id")),
         everything=False,
@@ -111,7 +112,8 @@ def recognise(
         return Restart({}, whole.state, (), (), everything=True, message="")
     return Restart(
         patch={},
-        state=_state(state, status, missing, status.get("steps") or ()),
+        # The edit that took steps out has made the run unfinished too.
+        state=_state(state, status, missing, status.get("steps") or (), ended=True),
         drop=_outputs(plan, set(missing)),
         removed=(),
         everything=False,
@@ -191,13 +193,18 @@ def _outputs(plan: plans.Plan, again: set[str]) -> tuple[paths.Path, ...]:
 
 
 def _state(
-    state: Mapping[str, Any], status: Mapping[str, Any], removed: Iterable[str], remaining: Iterable[JSON]
+    state: Mapping[str, Any],
+    status: Mapping[str, Any],
+    removed: Iterable[str],
+    remaining: Iterable[JSON],
+    *,
+    ended: bool,
 ) -> JSON:
-    """The state without the removed steps, which are counted."""
+    """The state without the removed steps, which are counted, as is that the run goes on after it had ``ended``."""
     removed = list(removed)
     new = {key: value for key, value in state.items() if key not in {"terminated", "hold", "suspend"}}
     restarts = dict(state.get("restarts") or {})
-    for path in removed:
+    for path in (*removed, *((ids.FROM_STEP,) if ended else ())):
         restarts[path] = restarts.get(path, 0) + 1
     new["restarts"] = restarts
     left = {"steps": list(remaining)}

@@ -63,12 +63,34 @@ PANELS: Final = (
         ),
     ),
     Panel(
+        "Templates in older CUE, prepared per minute",
+        "short",
+        (
+            (
+                "{{upgrade_id}}",
+                "60 * sum by (upgrade_id) (rate(kubevela_workflow_cue_compat_rewrite_total[5m]))",
+            ),
+            ("dropped", "60 * sum(rate(kubevela_workflow_cue_compat_cache_evictions_total[5m]))"),
+        ),
+    ),
+    Panel(
         "Requests to API servers",
         "reqps",
         (
             (
                 "{{cluster}} {{verb}} {{code}}",
                 "sum by (cluster, verb, code) (rate(vela_workflow_api_request_seconds_count[5m]))",
+            ),
+        ),
+    ),
+    Panel(
+        "Time of one request, by kind",
+        "s",
+        (
+            (
+                "p95 {{cluster}} {{verb}} {{kind}}",
+                "histogram_quantile(0.95, sum by (le, cluster, verb, kind) "
+                "(rate(kubevela_controller_client_request_time_seconds_bucket[5m])))",
             ),
         ),
     ),

@@ -83,7 +83,7 @@ class Operator:
         self.packages = packages.packages()
         library = Library.build({path: package.source for path, package in self.packages.items()})
         self.cue = CueCommand(_cue_binary(settings.cue), library, _limits(settings))
-        self.evaluator = Evaluator(self.cue, library)
+        self.evaluator = Evaluator(self.cue, library, observer=telemetry)
         self.definitions = Definitions(settings.system_namespace)
         self.reporter = EventReporter(self.client)
         self.hub = WatchHub(self.clusters.client, self._wake)

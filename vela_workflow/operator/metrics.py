@@ -21,7 +21,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from vela_workflow.api import constants
 from vela_workflow.clusters.transport import FinishedCall
+from vela_workflow.cue import compat
 
 JSON = dict[str, Any]
 Key = tuple[str, str]
@@ -38,6 +40,7 @@ SECONDS: Final = (
 MILLISECONDS: Final = tuple(round(1000 * bound, 3) for bound in SECONDS)
 LONG_SECONDS: Final = (*SECONDS, 120.0, 300.0, 600.0, 1800.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
 SHORT_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+TINY_SECONDS: Final = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,6 +73,92 @@ COUNTERS: Final[Mapping[str, str]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shape:
+    """What one metric looks like: name, help, labels, and the bounds of its buckets if it is a histogram."""
+
+    name: str
+    told: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = SECONDS
+
+    def histogram(self, registry: CollectorRegistry) -> Histogram:
+        """A histogram of this shape."""
+        return Histogram(self.name, self.told, self.labels, buckets=self.buckets, registry=registry)
+
+    def counter(self, registry: CollectorRegistry) -> Counter:
+        """A counter of this shape; the library puts ``_total`` behind its name."""
+        return Counter(self.name, self.told, self.labels, registry=registry)
+
+
+RECONCILE: Final = Shape(
+    "workflowrun_reconcile_time_seconds", "Seconds that one turn of a run took.", ("begin_phase", "end_phase")
+)
+PLANNED: Final = Shape(
+    "generate_task_runners_time_seconds",
+    "Seconds from the begin of a turn until its steps were planned.",
+    ("controller",),
+)
+FINISHED: Final = Shape(
+    "workflowrun_finished_time_seconds", "Seconds from the start of a run to its end.", ("phase",), LONG_SECONDS
+)
+STEP: Final = Shape(
+    "workflowrun_step_duration_ms",
+    "Milliseconds that one attempt of a step took.",
+    ("controller", "step_type"),
+    MILLISECONDS,
+)
+CLIENT_REQUEST: Final = Shape(
+    "kubevela_controller_client_request_time_seconds",
+    "Seconds that one request to an API server took, by what it was about; no kind means discovery.",
+    ("controller", "cluster", "verb", "kind", "apiVersion", "unstructured"),
+    SHORT_SECONDS,
+)
+COMPAT_UPGRADE: Final = Shape(
+    "kubevela_workflow_cue_compat_upgrade_duration_seconds",
+    "Seconds that looking through one template for older spellings took.",
+    ("definition_kind",),
+    TINY_SECONDS,
+)
+COMPAT_REWRITES: Final = Shape(
+    "kubevela_workflow_cue_compat_rewrite",
+    "Templates in which an older spelling was replaced.",
+    ("upgrade_id", "upgrade_version", "definition_kind", "template_area"),
+)
+COMPAT_EVICTIONS: Final = Shape(
+    "kubevela_workflow_cue_compat_cache_evictions",
+    "Prepared templates that were dropped for want of room; nothing is dropped because of its age.",
+    ("reason",),
+)
+OPERATION: Final = Shape(
+    "vela_workflow_operation_seconds",
+    "Seconds that one operation of a step took.",
+    ("provider", "operation", "outcome"),
+    SHORT_SECONDS,
+)
+CALL: Final = Shape(
+    "vela_workflow_api_request_seconds",
+    "Seconds that one request to an API server took; code 0 means no answer.",
+    ("cluster", "verb", "code"),
+    SHORT_SECONDS,
+)
+QUEUE_WAIT: Final = Shape(
+    "vela_workflow_queue_wait_seconds", "Seconds that a run waited for a worker.", buckets=SHORT_SECONDS
+)
+WAKE: Final = Shape(
+    "vela_workflow_wake_seconds",
+    "Seconds from the change of an object to the turn of the run that waits for it.",
+    buckets=SHORT_SECONDS,
+)
+RETRIES: Final = Shape("vela_workflow_turn_failures", "Turns that failed and are tried again.")
+
+CAPACITY: Final = "capacity"
+"""Why a template is dropped, as the Go controller says it."""
+
+TEMPLATE_AREA: Final = "template"
+"""The part of a definition that is rewritten; there is only one."""
+
+
 class Metrics:
     """All metrics of one operator, in a registry of their own."""
 
@@ -82,65 +171,23 @@ class Metrics:
         self.leads: Callable[[], Iterable[int]] = tuple
         self.initialised = 0
         registry.register(_Fixed(self._counted))
-        self.reconcile = Histogram(
-            "workflowrun_reconcile_time_seconds",
-            "Seconds that one turn of a run took.",
-            ("begin_phase", "end_phase"),
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self.planned = Histogram(
-            "generate_task_runners_time_seconds",
-            "Seconds from the begin of a turn until its steps were planned.",
-            ("controller",),
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self.finished = Histogram(
-            "workflowrun_finished_time_seconds",
-            "Seconds from the start of a run to its end.",
-            ("phase",),
-            buckets=LONG_SECONDS,
-            registry=registry,
-        )
-        self.step = Histogram(
-            "workflowrun_step_duration_ms",
-            "Milliseconds that one attempt of a step took.",
-            ("controller", "step_type"),
-            buckets=MILLISECONDS,
-            registry=registry,
-        )
-        self.operation = Histogram(
-            "vela_workflow_operation_seconds",
-            "Seconds that one operation of a step took.",
-            ("provider", "operation", "outcome"),
-            buckets=SHORT_SECONDS,
-            registry=registry,
-        )
-        self.call = Histogram(
-            "vela_workflow_api_request_seconds",
-            "Seconds that one request to an API server took; code 0 means no answer.",
-            ("cluster", "verb", "code"),
-            buckets=SHORT_SECONDS,
-            registry=registry,
-        )
-        self.queue_wait = Histogram(
-            "vela_workflow_queue_wait_seconds",
-            "Seconds that a run waited for a worker.",
-            buckets=SHORT_SECONDS,
-            registry=registry,
-        )
-        self.wake = Histogram(
-            "vela_workflow_wake_seconds",
-            "Seconds from the change of an object to the turn of the run that waits for it.",
-            buckets=SHORT_SECONDS,
-            registry=registry,
-        )
-        self.retries = Counter(
-            "vela_workflow_turn_failures",
-            "Turns that failed and are tried again.",
-            registry=registry,
-        )
+        self.reconcile = RECONCILE.histogram(registry)
+        self.planned = PLANNED.histogram(registry)
+        self.finished = FINISHED.histogram(registry)
+        self.step = STEP.histogram(registry)
+        self.operation = OPERATION.histogram(registry)
+        self.call = CALL.histogram(registry)
+        self.client_request = CLIENT_REQUEST.histogram(registry)
+        self.queue_wait = QUEUE_WAIT.histogram(registry)
+        self.wake = WAKE.histogram(registry)
+        self.compat_upgrade = COMPAT_UPGRADE.histogram(registry)
+        self.compat_rewrites = COMPAT_REWRITES.counter(registry)
+        self.compat_evictions = COMPAT_EVICTIONS.counter(registry)
+        self.retries = RETRIES.counter(registry)
+        # Known from the start, so that the first one is a growth.
+        self.compat_evictions.labels(CAPACITY)
+        for name in compat.UPGRADES:
+            self._rewrites(name)
 
     def seen(self, key: Key, shard: int, status: Mapping[str, Any]) -> None:
         """Count a run with its status of now."""
@@ -161,6 +208,22 @@ class Metrics:
     def api_call(self, call: FinishedCall) -> None:
         """Count a request to an API server."""
         self.call.labels(call.cluster, call.verb, str(call.status)).observe(call.seconds)
+        # Objects are plain JSON here, whatever their kind.
+        labels = (CONTROLLER, call.cluster, call.verb, call.kind, call.api_version, "true")
+        self.client_request.labels(*labels).observe(call.seconds)
+
+    def upgraded(self, found: compat.Upgraded) -> None:
+        """Count a template that was looked through for older spellings."""
+        self.compat_upgrade.labels(constants.STEP_DEFINITION.kind).observe(found.seconds)
+        for name in found.upgrades:
+            self._rewrites(name).inc()
+
+    def evicted(self) -> None:
+        """Count a prepared template that was dropped for want of room."""
+        self.compat_evictions.labels(CAPACITY).inc()
+
+    def _rewrites(self, name: str) -> Counter:
+        return self.compat_rewrites.labels(name, compat.LANGUAGE, constants.STEP_DEFINITION.kind, TEMPLATE_AREA)
 
     def turned(self, before: Mapping[str, Any], after: Mapping[str, Any], seconds: float) -> None:
         """Count a turn that led from one status to another."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from vela_workflow import errors
 from vela_workflow.clusters.transport import FinishedCall
+from vela_workflow.cue import compat
 from vela_workflow.operator import fence, logs
 from vela_workflow.operator.metrics import CONTROLLER, Metrics
 from vela_workflow.operator.tracing import Tracer
@@ -28,10 +29,14 @@ Key = tuple[str, str]
 
 
 class Turn:
-    """One turn of a run; ``ended`` is told the object that it left, if it left one."""
+    """One turn of a run; ``ended`` is told the object that it left, if it left one.
 
-    def __init__(self, body: JSON) -> None:
-        self.body = body
+    ``before`` is the status that it began with, after a restart that it carried out; ``execution`` counts restarts.
+    """
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self.before: Mapping[str, Any] = body.get("status") or {}
+        self.execution = 0
         self.left: JSON | None = None
 
     def ended(self, body: JSON | None) -> None:
@@ -95,6 +100,7 @@ class Telemetry:
     def __init__(self, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self.metrics = metrics
         self._tracer = tracer
+        self._turns: dict[Key, Turn] = {}
 
     def close(self) -> None:
         """Send what has not been sent yet."""
@@ -119,6 +125,12 @@ class Telemetry:
         """A turn failed and will be tried again."""
         self.metrics.retries.inc()
 
+    def begun(self, body: Mapping[str, Any], execution: int) -> None:
+        """The turn of a run goes on from here, after the restart that it carried out if there was one."""
+        turn = self._turns.get(_key(body))
+        if turn is not None:
+            turn.before, turn.execution = body.get("status") or {}, execution
+
     def planned(self, seconds: float) -> None:
         """The steps of a run were planned so long after its turn had begun."""
         self.metrics.planned.labels(CONTROLLER).observe(seconds)
@@ -135,20 +147,32 @@ class Telemetry:
     def turn(self, key: Key, body: JSON) -> Iterator[Turn]:
         """Around a turn of a run."""
         one, began = Turn(body), time.perf_counter()
-        with logs.bound(run=f"{key[0]}/{key[1]}"):
-            yield one
-            if one.left is not None:
-                self._turned(one, one.left, time.perf_counter() - began)
+        self._turns[key] = one
+        try:
+            with logs.bound(run=f"{key[0]}/{key[1]}"):
+                yield one
+                if one.left is not None:
+                    self._turned(one, one.left, time.perf_counter() - began)
+        finally:
+            del self._turns[key]
 
     def _turned(self, one: Turn, left: JSON, seconds: float) -> None:
-        before, after = one.body.get("status") or {}, left.get("status") or {}
+        before, after = one.before, left.get("status") or {}
         self.metrics.turned(before, after, seconds)
         if after.get("finished") and not before.get("finished"):
             self.metrics.ended(str(after.get("status") or ""), _since(after.get("startTime")))
         if self._tracer is not None:
-            self._tracer.turned(left, before, after)
+            self._tracer.turned(left, before, one.execution)
 
-    # Of clients and operations.
+    # Of templates, clients and operations.
+
+    def upgraded(self, found: compat.Upgraded) -> None:
+        """The text of a template was looked through for older spellings."""
+        self.metrics.upgraded(found)
+
+    def evicted(self) -> None:
+        """A prepared template was dropped because there are too many."""
+        self.metrics.evicted()
 
     def api_call(self, call: FinishedCall) -> None:
         """A request to an API server has ended."""
@@ -164,7 +188,7 @@ class Telemetry:
             began, outcome = time.perf_counter(), "error"
             attempt = call.key.rpartition("/")[2]
             cluster = call.args.get("cluster")
-            span = self._tracer.operation(call, f"{provider}.{name}") if self._tracer else contextlib.nullcontext()
+            span = self._span(call, f"{provider}.{name}")
             with logs.bound(step=call.step_name, attempt=attempt, cluster=cluster), span:
                 try:
                     if once:
@@ -180,6 +204,16 @@ class Telemetry:
             return found
 
         return dataclasses.replace(operation, run=run)
+
+    def _span(self, call: Call, name: str) -> contextlib.AbstractContextManager[None]:
+        if self._tracer is None:
+            return contextlib.nullcontext()
+        turn = self._turns.get((call.run_namespace, call.run_name))
+        return self._tracer.operation(call, name, turn.execution if turn is not None else 0)
+
+
+def _key(body: Mapping[str, Any]) -> Key:
+    return body["metadata"]["namespace"], body["metadata"]["name"]
 
 
 def _since(text: Any) -> float:

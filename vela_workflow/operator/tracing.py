@@ -5,6 +5,9 @@ A span of a run or step is sent when it has ended, from the times in its status,
 operations and requests are sent by the process that made them, below spans that are sent later. So a trace is whole
 whatever happened to the operator meanwhile.
 
+A run that is restarted begins a new trace, whose first span is linked to that of the trace before. What is sent out on
+the way, to API servers and by HTTP operations, carries the span of its operation (``clusters/spans.py``).
+
 The library is an extra (``vela-workflow[tracing]``) and is imported only when an endpoint is configured.
 """
 
@@ -14,33 +17,38 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from vela_workflow import __version__, errors
+from vela_workflow.clusters import spans
+from vela_workflow.clusters.spans import Span
 from vela_workflow.clusters.transport import FinishedCall
 from vela_workflow.providers.contract import Call
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import NonRecordingSpan
 
 JSON = Mapping[str, Any]
 
 ENDED: Final = frozenset({"succeeded", "failed", "skipped"})
 
-_OPERATION: ContextVar[tuple[int, int] | None] = ContextVar("operation", default=None)
-"""Trace and span of the operation that is being carried out."""
 
-
-def trace_id(uid: str) -> int:
-    """The trace of a run."""
-    return int.from_bytes(hashlib.sha256(f"run/{uid}".encode()).digest()[:16], "big") or 1
+def trace_id(uid: str, execution: int = 0) -> int:
+    """The trace of a run; of one that was restarted, the trace of that execution."""
+    name = f"run/{uid}/{execution}" if execution else f"run/{uid}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big") or 1
 
 
 def span_id(*parts: str) -> int:
     """The span that the parts name."""
     return int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:8], "big") or 1
+
+
+def root(uid: str, execution: int) -> Span:
+    """The span of a whole execution of a run."""
+    return Span(trace_id(uid, execution), span_id("run", uid, str(execution)))
 
 
 class Tracer:
@@ -76,22 +84,22 @@ class Tracer:
         """Send what has not been sent yet."""
         self._provider.shutdown()
 
-    def turned(self, body: JSON, before: JSON, after: JSON) -> None:
-        """Send the spans of what ended between two statuses of a run."""
-        metadata = body["metadata"]
+    def turned(self, body: JSON, before: JSON, execution: int) -> None:
+        """Send the spans of what ended between a status and that of ``body``, in this execution of the run."""
+        metadata, after = body["metadata"], body.get("status") or {}
         uid, now = str(metadata["uid"]), time.time_ns()
-        root = span_id("run", uid, str(after.get("startTime") or ""))
+        run = root(uid, execution)
         finished = {step.get("id") for step in _steps(before) if step.get("phase") in ENDED}
         for step in _steps(after):
             if step.get("phase") not in ENDED or step.get("id") in finished or not step.get("firstExecuteTime"):
                 continue
-            parent = span_id("step", uid, step["parent"]) if step.get("parent") else root
-            own = span_id("step", uid, str(step["id"]))
+            parent = span_id("step", uid, step["parent"]) if step.get("parent") else run.number
             attributes = {f"step.{key}": str(step[key]) for key in ("name", "type", "phase", "reason") if step.get(key)}
             attributes |= {"step.id": str(step["id"]), **_of_run(metadata)}
             self._send(
                 f"step {step.get('type')}",
-                ids=(trace_id(uid), own, parent),
+                Span(run.trace, span_id("step", uid, str(step["id"]))),
+                parent,
                 times=(_nanoseconds(step["firstExecuteTime"]), now),
                 attributes=attributes,
                 failure=str(step.get("message") or step.get("reason") or "") if step["phase"] == "failed" else None,
@@ -100,30 +108,30 @@ class Tracer:
             phase = str(after.get("status"))
             self._send(
                 "run",
-                ids=(trace_id(uid), root, 0),
+                run,
                 times=(_nanoseconds(after.get("startTime")) or now, now),
                 attributes={"run.phase": phase, **_of_run(metadata)},
                 failure=str(after.get("message") or phase) if phase != "succeeded" else None,
+                follows=root(uid, execution - 1) if execution else None,
             )
 
     @contextlib.contextmanager
-    def operation(self, call: Call, name: str) -> Iterator[None]:
+    def operation(self, call: Call, name: str, execution: int = 0) -> Iterator[None]:
         """A span around an operation; requests inside become its children."""
-        trace, parent = trace_id(call.run_uid), span_id("step", call.run_uid, call.step_id)
         began = time.time_ns()
-        own = span_id("operation", call.key, str(began))
-        token = _OPERATION.set((trace, own))
+        own = Span(trace_id(call.run_uid, execution), span_id("operation", call.key, str(began)))
         failure: str | None = None
         try:
-            yield
+            with spans.inside(own):
+                yield
         except BaseException as error:
             failure = errors.bounded(str(error)) or type(error).__name__
             raise
         finally:
-            _OPERATION.reset(token)
             self._send(
                 f"operation {name}",
-                ids=(trace, own, parent),
+                own,
+                span_id("step", call.run_uid, call.step_id),
                 times=(began, time.time_ns()),
                 attributes={
                     "operation.path": ".".join(str(part) for part in call.path),
@@ -137,46 +145,57 @@ class Tracer:
 
     def api_call(self, call: FinishedCall) -> None:
         """The span of a request that an operation made; other requests have none."""
-        current = _OPERATION.get()
+        current = spans.current()
         if current is None:
             return
         now = time.time_ns()
         self._send(
             f"request {call.verb}",
-            ids=(current[0], 0, current[1]),
+            Span(current.trace, 0),
+            current.number,
             times=(now - int(call.seconds * 1e9), now),
-            attributes={"cluster": call.cluster, "verb": call.verb, "http.response.status_code": call.status},
+            attributes={
+                "cluster": call.cluster,
+                "verb": call.verb,
+                "kind": call.kind,
+                "http.response.status_code": call.status,
+            },
             failure=f"status {call.status}" if call.status >= 400 or not call.status else None,
         )
 
     def _send(
         self,
         name: str,
+        own: Span,
+        parent: int = 0,
         *,
-        ids: tuple[int, int, int],
         times: tuple[int, int],
         attributes: Mapping[str, str | int],
         failure: str | None,
+        follows: Span | None = None,
     ) -> None:
-        """One span; ``ids`` are those of trace, span (0 for a random one) and parent (0 for none)."""
+        """One span, with a random number if it has none; ``parent`` is a number too, 0 for none."""
         trace = self._trace
-        self._ids.trace, self._ids.span, parent = ids
+        self._ids.trace, self._ids.span = own.trace, own.number
         span = self._tracer.start_span(
-            name, context=self._below(ids[0], parent), start_time=min(times), attributes=dict(attributes)
+            name,
+            context=trace.set_span_in_context(self._remote(Span(own.trace, parent)) if parent else trace.INVALID_SPAN),
+            start_time=min(times),
+            attributes=dict(attributes),
+            links=[trace.Link(self._remote(follows).get_span_context())] if follows else (),
         )
         self._ids.trace = self._ids.span = 0
         if failure is not None:
             span.set_status(trace.Status(trace.StatusCode.ERROR, failure))
         span.end(max(times))
 
-    def _below(self, trace_number: int, parent: int) -> Any:
+    def _remote(self, span: Span) -> NonRecordingSpan:
+        """A span that is sent at another time."""
         trace = self._trace
-        if not parent:
-            return trace.set_span_in_context(trace.INVALID_SPAN)
         flags = trace.TraceFlags(trace.TraceFlags.SAMPLED)
-        return trace.set_span_in_context(
-            trace.NonRecordingSpan(trace.SpanContext(trace_number, parent, is_remote=True, trace_flags=flags))
-        )
+        context = trace.SpanContext(span.trace, span.number, is_remote=True, trace_flags=flags)
+        made: NonRecordingSpan = trace.NonRecordingSpan(context)
+        return made
 
 
 def connect(endpoint: str) -> Tracer:

@@ -23,7 +23,7 @@ from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.clusters.interest import Interest
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.program import Path
-from vela_workflow.engine import fold, restart, run_pass, scope, tasks
+from vela_workflow.engine import fold, ids, restart, run_pass, scope, tasks
 from vela_workflow.engine import plan as plans
 from vela_workflow.engine.summary import Conclusion, Transition
 from vela_workflow.providers.contract import Clusters, Package
@@ -65,6 +65,9 @@ class Reporter(Protocol):
 
 class Observer(Protocol):
     """Whoever counts what steps take; all times in seconds."""
+
+    def begun(self, body: Mapping[str, Any], execution: int) -> None:
+        """Steps are carried out from here on, in this execution of the run (``ids.execution``)."""
 
     def planned(self, seconds: float) -> None:
         """The steps of a run were planned so long after its turn had begun."""
@@ -204,6 +207,8 @@ class _Reconcile:
         return await self._conclude(current)
 
     def _start(self, plan: plans.Plan) -> run_pass.Pass:
+        if self._tools.observer is not None:
+            self._tools.observer.begun(self._body, ids.execution(self._context.engine.get("restarts") or {}))
         return run_pass.Pass(
             plan,
             self._identity(),

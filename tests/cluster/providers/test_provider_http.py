@@ -20,6 +20,7 @@ from tests.cluster.providers.conftest import Run
 from tests.unit.providers.support import Memory
 from tools.rest import Api
 from vela_workflow import errors
+from vela_workflow.clusters import spans
 from vela_workflow.providers.http import exchange
 
 Start = Callable[..., Awaitable["Server"]]
@@ -199,6 +200,17 @@ async def test_own_headers_take_the_place_of_the_default_ones(run: Run, server: 
     assert seen["headers"]["X-A"] == "b"
     assert seen["headers"]["Idempotency-Key"] == "own"
     assert "Content-Type" not in seen["headers"]
+
+
+async def test_requests_say_which_span_they_belong_to(run: Run, server: Server) -> None:
+    own = {"header": {"Traceparent": "own"}}
+    with spans.inside(spans.Span(1, 2)):
+        await request(run, f"{server.url}/redirect/307")
+        await request(run, f"{server.url}/echo", request=own)
+    await request(run, f"{server.url}/echo")
+    seen = [one["headers"].get("traceparent") or one["headers"].get("Traceparent") for one in server.requests]
+    ours = f"00-{1:032x}-{2:016x}-01"
+    assert seen == [ours, ours, "own", None]
 
 
 @pytest.mark.parametrize("code", [204, 404, 500, 503])

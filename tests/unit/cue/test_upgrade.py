@@ -26,13 +26,18 @@ L = compat.LISTS
         ('a: "\\([1] + [2])"', f'a: "\\({L}.Concat([[1], [2]]))"'),
         ("let a = [1]\nb: a * 2", f"let a = [1]\nb: {L}.Repeat(a, 2)"),
         ("a: [[1] + [2]]", f"a: [{L}.Concat([[1], [2]])]"),
+        ("a: [1, [2] + [3]] + [4]", f"a: {L}.Concat([[1, {L}.Concat([[2], [3]])], [4]])"),
+        (
+            "\n".join(f"a{number}: [1] + [2]" for number in range(50)),
+            "\n".join(f"a{number}: {L}.Concat([[1], [2]])" for number in range(50)),
+        ),
         ('import "vela/op"\na: b == op.NoExist', 'import "vela/op"\na: b == _|_'),
         ('import o "vela/op"\na: b == o.NoExist', 'import o "vela/op"\na: b == _|_'),
     ],
 )  # fmt: skip
 def test_rewritten(text: str, upgraded: str) -> None:
-    assert compat.upgrade(text) == upgraded
-    assert compat.upgrade(upgraded) == upgraded, "what is new stays"
+    assert compat.upgrade(text).text == upgraded
+    assert compat.upgrade(upgraded).text == upgraded, "what is new stays"
 
 
 @pytest.mark.parametrize(
@@ -58,4 +63,20 @@ def test_rewritten(text: str, upgraded: str) -> None:
     ],
 )  # fmt: skip
 def test_left_alone(text: str) -> None:
-    assert compat.upgrade(text) == text
+    found = compat.upgrade(text)
+    assert found.text == text
+    assert found.upgrades == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "upgrades"),
+    [
+        ("a: [1] + [2]\nb: [1] * 2", ("list-arithmetic",)),
+        ('import "vela/op"\na: b == op.NoExist', ("no-exist",)),
+        ('import "vela/op"\na: b == op.NoExist\nc: [1] + [2]', ("no-exist", "list-arithmetic")),
+    ],
+)
+def test_it_tells_what_was_older(text: str, upgrades: tuple[str, ...]) -> None:
+    found = compat.upgrade(text)
+    assert found.upgrades == upgrades
+    assert found.seconds > 0

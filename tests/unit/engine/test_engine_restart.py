@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from engine_driver import Run, fail, step
 
-from vela_workflow.engine import commands, restart, result
+from vela_workflow.engine import commands, ids, restart, result
 
 WAIT = result.Waiting("not yet")
 
@@ -113,6 +113,32 @@ def test_restart_from_a_step(
     assert {before[task.step.path] for task in run.executed} <= set(again.removed)
 
 
+def test_executions_are_counted() -> None:
+    """One more with each begin of the whole run, and when a run goes on that had come to its end."""
+    run = Run(step("a"), step("b"), mode="DAG")
+    counted: list[int] = []
+
+    def count() -> None:
+        counted.append(ids.execution(run.state.get("restarts") or {}))
+
+    run.go(a=result.Failed(fail().reason.EXECUTE, "pure"), b=WAIT)
+    count()
+    restarted(run, "a")
+    count()
+    run.wait()
+    run.go(a=result.Succeeded(), b=result.Succeeded())
+    assert run.phase == "succeeded"
+    restarted(run, "a")
+    count()
+    for _ in range(2):
+        run.go(a=WAIT)
+        again = restart.restart_run(run.status, run.state, "run")
+        run.edit(again.patch)
+        run.state = again.state
+        count()
+    assert counted == [0, 0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("name", "why"), [("", "step can not be empty"), ("zz", "failed step zz not found"), ("a", "has not ended")]
 )
@@ -187,7 +213,7 @@ def test_steps_that_a_user_took_out_are_recognised(edit: str, written: bool, exp
     assert found.patch == {}
     assert found.everything is (expected == "run")
     assert found.drop == (() if expected == "run" else (("p",),))
-    assert found.state["restarts"] == ({"*": 1} if expected == "run" else {"b": 1})
+    assert found.state["restarts"] == ({"*": 1} if expected == "run" else {"b": 1, "*step": 1})
     run.state = found.state
     assert restart.recognise(run.plan(), run.status, run.state, written=True) is None, "recognised once"
 

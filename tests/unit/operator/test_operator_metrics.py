@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
+from deploy.release import CHART
 from tools.processes import free_port
 from vela_workflow import errors
-from vela_workflow.operator import health, logs, metrics
+from vela_workflow.clusters.transport import FinishedCall
+from vela_workflow.cue import compat
+from vela_workflow.operator import dashboard, health, logs, metrics
 from vela_workflow.operator.standing import Readiness
 
 KEY = ("shop", "one")
@@ -58,6 +63,69 @@ def test_durations_of_steps_are_milliseconds() -> None:
     told = metrics.Metrics()
     told.attempted("apply", 0.25)
     assert b'workflowrun_step_duration_ms_sum{controller="workflowrun",step_type="apply"} 250.0' in told.text()
+
+
+def test_requests_are_counted_by_what_they_are_about() -> None:
+    told = metrics.Metrics()
+    told.api_call(FinishedCall("far", "patch", 200, 0.25, "apps/v1", "Deployment"))
+    labels = 'apiVersion="apps/v1",cluster="far",controller="workflowrun",kind="Deployment",unstructured="true"'
+    name = "kubevela_controller_client_request_time_seconds"
+    assert f'{name}_sum{{{labels},verb="patch"}} 0.25'.encode() in told.text()
+    assert b'vela_workflow_api_request_seconds_sum{cluster="far",code="200",verb="patch"} 0.25' in told.text()
+
+
+def test_older_spellings_are_counted_by_what_was_replaced() -> None:
+    told = metrics.Metrics()
+    labels = 'definition_kind="WorkflowStepDefinition",template_area="template"'
+    name = "kubevela_workflow_cue_compat"
+
+    def counted(upgrade: str, times: float) -> bytes:
+        what = f'upgrade_id="{upgrade}",upgrade_version="0.14"'
+        return f"{name}_rewrite_total{{{labels},{what}}} {times}".encode()
+
+    assert counted("list-arithmetic", 0.0) in told.text(), "there from the start"
+    told.upgraded(compat.upgrade("a: [1] + [2]"))
+    told.upgraded(compat.upgrade("a: 1"))
+    told.evicted()
+    text = told.text()
+    assert counted("list-arithmetic", 1.0) in text
+    assert counted("no-exist", 0.0) in text
+    duration = f"{name}_upgrade_duration_seconds"
+    assert f'{duration}_count{{definition_kind="WorkflowStepDefinition"}} 2.0'.encode() in text
+    assert f'{name}_cache_evictions_total{{reason="capacity"}} 1.0'.encode() in text
+
+
+METRIC = re.compile(r"\b(?:vela_workflow|kubevela|workflowrun|generate_task|process)_\w+")
+
+
+def queries() -> list[str]:
+    """All that the alerts and the dashboard of the chart ask Prometheus."""
+    alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text(encoding="utf-8"))
+    asked = [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
+    return asked + [query for panel in dashboard.PANELS for _, query in panel.lines]
+
+
+def samples(told: metrics.Metrics) -> set[str]:
+    """The names of everything that is shown, also of what has no series yet."""
+    live = metrics.Live(
+        gauges=lambda: dict.fromkeys(metrics.GAUGES, 0.0),
+        counters=lambda: dict.fromkeys(metrics.COUNTERS, 0.0),
+        leader=lambda: {"0": 1.0},
+    )
+    told.look_at(live, {"version": "1"})
+    found = set()
+    for line in told.text().decode().splitlines():
+        if line.startswith("# TYPE"):
+            _, _, name, kind = line.split()
+            found |= {name + end for end in ("_bucket", "_sum", "_count")} if kind == "histogram" else {name}
+    return found
+
+
+def test_alerts_and_dashboard_ask_for_what_is_there() -> None:
+    shown = samples(metrics.Metrics())
+    asked = {name for query in queries() for name in METRIC.findall(query)}
+    assert len(asked) > 20
+    assert asked - shown == set()
 
 
 @pytest.fixture

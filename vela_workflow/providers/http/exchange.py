@@ -22,6 +22,7 @@ import multidict
 import yarl
 
 from vela_workflow import errors
+from vela_workflow.clusters import spans
 from vela_workflow.providers import arguments, web
 from vela_workflow.providers.contract import JSON, Call, Outcome
 from vela_workflow.providers.http import request as requests
@@ -111,6 +112,8 @@ async def send(request: requests.Request) -> JSON:
 
 async def _follow(session: aiohttp.ClientSession, request: requests.Request, progress: _Progress) -> JSON:
     method, url, headers, body = request.method, request.url, request.headers.copy(), request.body
+    for name, value in spans.headers().items():
+        headers.setdefault(name, value)  # A template may belong to a trace of its own.
     for _ in range(REDIRECTS + 1):
         progress.here = False
         async with session.request(

@@ -16,6 +16,7 @@ import orjson
 import yarl
 
 from vela_workflow import errors
+from vela_workflow.clusters import spans
 from vela_workflow.providers import arguments, web
 from vela_workflow.providers.contract import Call, Outcome
 from vela_workflow.providers.metrics import check, condition
@@ -71,7 +72,7 @@ async def _query(endpoint: str, query: str, time: float) -> str:
     """The value of an instant query, as Prometheus writes it."""
     try:
         url = yarl.URL(endpoint.rstrip("/") + "/api/v1/query")
-        async with asyncio.timeout(TIMEOUT), aiohttp.ClientSession(trust_env=True) as session:
+        async with asyncio.timeout(TIMEOUT), aiohttp.ClientSession(trust_env=True, headers=spans.headers()) as session:
             form = {"query": query, "time": f"{time:.3f}"}
             async with session.post(url, data=form) as response:
                 if response.status in (404, 405):  # A proxy in between may allow GET only.
