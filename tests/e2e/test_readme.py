@@ -2,7 +2,8 @@
 
 The code blocks are taken from the text: ``sh`` blocks are run one after another in one shell, a ``yaml`` block with a
 file name is that file, and a ``text`` block is what the ``sh`` block before it prints (durations may differ, and the
-width of columns). Blocks with nothing but ``make`` are the business of CI and of ``test_demo.py``.
+width of columns). Blocks with nothing but ``make`` are the business of CI and of ``test_demo.py``; what Helm installs is
+that of ``test_helm_documented.py``.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ class Block:
     def is_make(self) -> bool:
         """Whether it holds nothing but calls of make."""
         return all(line.startswith("make ") for line in self.text.splitlines())
+
+    @property
+    def is_helm(self) -> bool:
+        """Whether it calls Helm."""
+        return self.language == "sh" and self.text.startswith("helm ")
 
 
 def blocks(document: Path) -> list[Block]:
@@ -81,7 +87,7 @@ def script(found: list[Block]) -> str:
     """One script of all ``sh`` blocks; before what each prints there is a line with its number."""
     lines = ["set -euo pipefail"]
     for number, block in enumerate(found):
-        if block.language == "sh" and not block.is_make:
+        if block.language == "sh" and not block.is_make and not block.is_helm:
             lines += [f"echo '{MARK}' {number}", block.text]
     return "\n".join([*lines, f"echo '{MARK}' end", "kill $!", "wait $! || true"])
 
