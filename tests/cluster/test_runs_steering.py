@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from tests.cluster import operator_fixture as fixture
 from tools.kubectl import Kubectl
+from tools.rest import Api
 from vela_workflow.engine import commands
 
 JSON = dict[str, Any]
@@ -115,7 +119,7 @@ def test_suspend_by_a_bare_flag(runs: fixture.Runs) -> None:
     run = runs.start(WAITING % {"object": name})
     run.until_step("b", "running", "Wait")
     run.patch_status({"suspend": True})
-    run.until_phase("suspending")
+    assert fixture.brief(run.until_phase("suspending")) == {"a": "succeeded", "b": "suspending/Wait"}
     runs.config_map(name, {"ready": "yes"})
     run.patch_status({"suspend": False})
     run.ended("succeeded")
@@ -153,6 +157,17 @@ def test_terminate_ends_what_runs_and_lets_the_clean_up_run(runs: fixture.Runs, 
     status = run.ended("terminated")
     expected = {"a": "failed/Terminate", "b": "skipped/Skip", "c": "succeeded", "d": "succeeded"}
     assert fixture.brief(status) == expected
+
+
+def test_terminate_by_a_bare_flag_after_another_step_has_failed(runs: fixture.Runs, kubectl: Kubectl) -> None:
+    steps = """
+    - {name: a, type: fail}
+    - {name: b, type: await, properties: {name: never}}
+    """
+    run = runs.start(steps, mode={"steps": "DAG"})
+    run.until(lambda body: fixture.brief(body.get("status") or {}) == {"a": "failed/Action", "b": "running/Wait"})
+    edit(kubectl, run, {"terminated": True})
+    assert fixture.brief(run.ended("terminated")) == {"a": "failed/Action", "b": "failed/Terminate"}
 
 
 def test_terminate_ends_a_suspended_run_and_its_groups(runs: fixture.Runs) -> None:
@@ -217,15 +232,51 @@ def test_restart_of_a_whole_run(runs: fixture.Runs) -> None:
     assert run.variables() == {"o": 1}
 
 
-def test_restart_of_a_whole_run_by_an_empty_status(runs: fixture.Runs, admin: Any) -> None:
-    run = runs.start("[{name: a, type: echo, properties: {value: 1}, outputs: [{name: o, valueFrom: result}]}]")
-    before = run.ended("succeeded")
-    body = {**run.body, "status": {"mode": {}, "status": "", "suspend": False, "terminated": False, "finished": False}}
+EMPTIED = {
+    "null": lambda body: {**body, "status": None},
+    "an empty object": lambda body: {**body, "status": {}},
+    "that of a new run": lambda body: {
+        **body,
+        "status": {"mode": {}, "status": "", "suspend": False, "terminated": False, "finished": False},
+    },
+}
+"""What users write as the status of a run that they want to have carried out again (engine 7.4)."""
+
+REMEMBERED = {
+    "with a context": "[{name: a, type: echo, properties: {value: 1}, outputs: [{name: o, valueFrom: result}]}]",
+    "without one": "[{name: a, type: echo}]",
+}
+
+
+@pytest.mark.parametrize("emptied", EMPTIED.values(), ids=EMPTIED.keys())
+@pytest.mark.parametrize("steps", REMEMBERED.values(), ids=REMEMBERED.keys())
+def test_restart_of_a_whole_run_by_any_empty_status(
+    runs: fixture.Runs, admin: Api, steps: str, emptied: Callable[[JSON], JSON]
+) -> None:
+    run = runs.start(steps)
+    seen = [ids(run.ended("succeeded"))["a"]]
+    for _ in range(2):
+        replace_status(admin, run, emptied(run.body))
+        seen.append(ids(run.ended("succeeded"))["a"])
+    assert len(set(seen)) == 3
+
+
+def test_a_whole_run_that_waits_is_restarted_by_an_empty_status(runs: fixture.Runs, admin: Api) -> None:
+    name = fixture.unique("later")
+    run = runs.start(WAITING % {"object": name})
+    run.until_step("b", "running", "Wait")
+    before = ids(run.status)
+    replace_status(admin, run, {**run.body, "status": None})
+    run.until_step("b", "running", "Wait")
+    assert not set(ids(run.status).values()) & set(before.values())
+    runs.config_map(name, {"ready": "yes"})
+    run.ended("succeeded")
+
+
+def replace_status(admin: Api, run: fixture.Run, body: JSON) -> None:
+    """Write a status as it is, empty or not."""
     path = admin.path(body["apiVersion"], body["kind"], run.namespace, run.name)
     run.touched(admin.request("PUT", f"{path}/status", body))
-    after = run.ended("succeeded")
-    assert ids(after)["a"] != ids(before)["a"]
-    assert run.variables() == {"o": 1}
 
 
 def test_restart_of_a_step_that_succeeded(runs: fixture.Runs) -> None:

@@ -175,3 +175,20 @@ def test_a_suspend_ends_on_time_though_the_operator_was_away(
     operator.start()
     assert fixture.brief(timed.ended("succeeded")) == {"a": "succeeded", "b": "succeeded"}
     assert fixture.brief(manual.ended("succeeded")) == {"a": "succeeded", "b": "succeeded"}
+
+
+def test_a_run_that_is_emptied_while_nobody_looks_is_carried_out_anew(
+    runs: fixture.Runs, operator: fixture.OperatorProcess, counter: Counter
+) -> None:
+    found = scenario.start(runs, counter)
+    found.until_it_waits()
+    found.open_gate()
+    before = found.run.ended("succeeded")
+    operator.kill()
+    found.run.patch_status(dict.fromkeys(found.run.status))
+    operator.start()
+    after = found.run.ended("succeeded")
+    sent = counter.deliveries(found.path)
+    assert len(sent) == len({delivery.key for delivery in sent}) == 2
+    ids = [{entry["id"] for entry in status["steps"]} for status in (before, after)]
+    assert not ids[0] & ids[1]

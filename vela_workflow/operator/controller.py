@@ -118,7 +118,10 @@ class Controller:
                 self._end(key, record)
             return
         if record is None:
-            record = self._records[key] = _Record(str(metadata["uid"]), version, _encoded(body), shard)
+            uid = str(metadata["uid"])
+            # One that ended here and has not ended now was restarted, however new it looks.
+            memory = Memory(written=uid in self._ended)
+            record = self._records[key] = _Record(uid, version, _encoded(body), shard, memory=memory)
         elif record.busy:
             record.seen = (version, _encoded(body))
         else:

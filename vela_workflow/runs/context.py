@@ -17,6 +17,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -33,7 +34,13 @@ JSON = dict[str, Any]
 SIZE_LIMIT = 900 * 1024
 """Bytes that a context may have; an API server refuses objects of about one mebibyte."""
 
+ROOM = SIZE_LIMIT - 64 * 1024
+"""Bytes of a context that variables may take; the rest is for what is remembered of the steps."""
+
 NAME_LIMIT = 253
+
+NEW = timedelta(minutes=1)
+"""The age up to which a run that looks new is taken for new; nobody waits for longer for the first look at a run."""
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _RESERVED = frozenset({constants.CONTEXT_VARS, constants.CONTEXT_STATE})
@@ -44,8 +51,8 @@ _WRITE = "workflowrun.oam.dev/write"
 
 TRYING = (0.2,)
 """Seconds before a write is tried again when the API server cannot be reached."""
-INSISTING = (0.2, 0.5, 1.0, 2.0, 4.0)
-"""The same for a write that tells what has happened outside and must be known."""
+INSISTING = (0.2, 0.5, 1.0, 2.0, *(4.0,) * 75)
+"""The same for a write that tells what has happened outside and must be known, for about five minutes."""
 
 
 class RunContext:
@@ -61,11 +68,17 @@ class RunContext:
         self.versions: dict[str, str] = {}
         self.taken_over = False
         self.written: tuple[bytes, bytes] = (b"", b"")
+        self._room: int | None = None
 
     @property
     def exists(self) -> bool:
         """Whether the run has a context in the cluster."""
         return "ConfigMap" in self.versions
+
+    @property
+    def has_acted(self) -> bool:
+        """Whether an operation that must not be repeated was carried out: its status named the context then."""
+        return any(entry.get("done") for entry in self.journal.values())
 
     # What operations use.
 
@@ -78,8 +91,25 @@ class RunContext:
         return self.variables.is_sensitive(path)
 
     def put(self, path: str, value: Any) -> None:
-        """Set the variable at a dotted path."""
+        """Set the variable at a dotted path; raises ``Terminal`` when it does not fit."""
+        self.make_room(value, "the variable")
         self.variables.put(path, value)
+
+    def make_room(self, values: Any, what: str) -> None:
+        """Raise ``Terminal`` when values do not fit beside those that are there; ``what`` they are, for the message.
+
+        Found out here, where it is the error of one step: a context that is too large to be written stops its run.
+        """
+        if self._room is None:
+            self._room = ROOM - len(orjson.dumps(self.variables.values))
+        size = len(orjson.dumps(values))
+        if size > self._room:
+            raise errors.Terminal(
+                f"{what} of {_kib(size)} KiB cannot be kept: there are {_kib(ROOM)} KiB for all variables of a run, of "
+                f"which {_kib(max(0, self._room))} KiB are free; pass less data between steps",
+                reason=constants.Reason.OUTPUT,
+            )
+        self._room -= size
 
     def memo(self, key: str) -> str | None:
         """A small text kept under ``key``."""
@@ -185,6 +215,10 @@ def _json(text: str) -> Any:
         return None
 
 
+def _kib(size: int) -> int:
+    return -(-size // 1024)
+
+
 def _text(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
@@ -204,13 +238,16 @@ class ContextStore:
         self._client = client
         self._evaluator = evaluator
 
-    async def load(self, body: Mapping[str, Any]) -> RunContext:
-        """The context of a run, empty when it has none; raises ``Transient`` when it cannot be read."""
+    async def load(self, body: Mapping[str, Any], *, begun: bool = False) -> RunContext:
+        """The context of a run, empty when it has none; raises ``Transient`` when it cannot be read.
+
+        A run whose status names none is not asked for one, unless it may have ``begun`` all the same.
+        """
         metadata = body["metadata"]
         backend = (body.get("status") or {}).get("contextBackend") or {}
         name = str(backend.get("name") or context_name(metadata["name"]))
         context = RunContext(name)
-        if not backend and not was_emptied(body.get("status") or {}):
+        if not backend and not begun:
             return context
         namespace = metadata["namespace"]
         try:
@@ -322,6 +359,11 @@ class ContextStore:
             raise cluster_errors.Conflict(f"the context of run {metadata['name']} was written by another process")
 
 
+def looks_new(status: Mapping[str, Any]) -> bool:
+    """Whether a run has not begun, or a user has emptied its status to restart it (engine 7.4)."""
+    return not (status.get("startTime") or status.get("steps") or status.get("contextBackend"))
+
+
 def was_emptied(status: Mapping[str, Any]) -> bool:
     """Whether a user restarted a run by writing the status of one that has not begun (engine 7.4).
 
@@ -329,6 +371,21 @@ def was_emptied(status: Mapping[str, Any]) -> bool:
     new has no status at all.
     """
     return "finished" in status and not status.get("startTime")
+
+
+def may_have_begun(body: Mapping[str, Any], now: datetime, *, since: datetime, written: bool) -> bool:
+    """Whether a run that looks new may be none, and is to be asked for a context.
+
+    A status of ``null`` looks like that of a new run. This process knows better when it has ``written`` a status, and
+    knows nothing of runs from before it began (``since``). To ask every new run would be a request too many.
+    """
+    status = body.get("status")
+    if not looks_new(status or {}):
+        return False
+    if written or status == {} or was_emptied(status or {}):
+        return True
+    created = datetime.fromisoformat(body["metadata"]["creationTimestamp"])
+    return created < since or now - created > NEW
 
 
 def _has_secret(state: Mapping[str, Any]) -> bool:

@@ -25,10 +25,11 @@ from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.program import Path
 from vela_workflow.engine import fold, ids, restart, run_pass, scope, tasks
 from vela_workflow.engine import plan as plans
+from vela_workflow.engine import result as results
 from vela_workflow.engine.summary import Conclusion, Transition
 from vela_workflow.providers.contract import Clusters, Package
 from vela_workflow.runs import patching
-from vela_workflow.runs.context import ContextStore, RunContext, was_emptied
+from vela_workflow.runs.context import ContextStore, RunContext, looks_new, may_have_begun, was_emptied
 from vela_workflow.runs.definitions import Definitions
 from vela_workflow.runs.journal import RunJournal
 from vela_workflow.runs.pace import Pace
@@ -124,6 +125,7 @@ class Driver:
         self._tools = tools
         self._contexts = ContextStore(tools.client, tools.evaluator)
         self._checkpoints = Pace(1 / CHECKPOINTS)
+        self._since = tools.clock().replace(microsecond=0)  # times of objects are whole seconds
 
     async def read(self, namespace: str, name: str) -> JSON:
         """The run as it is now; raises ``NotFound``."""
@@ -137,7 +139,8 @@ class Driver:
         the operator cannot be reached.
         """
         if memory.context is None:
-            context = await self._contexts.load(body)
+            begun = may_have_begun(body, self._tools.clock(), since=self._since, written=memory.written)
+            context = await self._contexts.load(body, begun=begun)
             # A process that begins with this run does not know yet what its waiting steps wait for.
             woken |= {run_pass.EVERYTHING}
         else:
@@ -276,8 +279,7 @@ class _Reconcile:
             await self._drop_annotation()
             return
         if found is None:
-            written = self._memory.written or was_emptied(self._status)
-            found = restart.recognise(plan, self._status, self._context.engine, written=written)
+            found = self._recognised_restart(plan)
         if found is not None:
             await self._apply_restart(found)
         if asked:
@@ -296,6 +298,17 @@ class _Reconcile:
             )
         if asked_id:
             self._context.memos[_RESTARTED] = asked_id
+        return found
+
+    def _recognised_restart(self, plan: plans.Plan) -> restart.Restart | None:
+        """A restart that a user asked for by taking steps, or everything, out of the status."""
+        state, new = self._context.engine, looks_new(self._status)
+        begun = self._memory.written or was_emptied(self._status) or (new and self._context.has_acted)
+        found = restart.recognise(plan, self._status, state, written=begun)
+        if found is None and begun and new and not state:
+            # It had a status and has none, and nothing else was kept of it: only its steps need other ids.
+            found = restart.restart_run(self._status, state, self._body["metadata"]["name"])
+            found = dataclasses.replace(found, patch={})
         return found
 
     async def _apply_restart(self, found: restart.Restart) -> None:
@@ -371,6 +384,8 @@ class _Reconcile:
 
     def _tell(self, current: run_pass.Pass, task: tasks.Task, finished: asyncio.Task[Any]) -> None:
         answer = finished.result()
+        if isinstance(answer, results.Succeeded | results.Broken) and answer.outputs:
+            answer = self._fitting(answer)
         now = self._tools.clock()
         if isinstance(task, tasks.EvaluateCondition):
             current.condition(task, answer, now)
@@ -379,12 +394,20 @@ class _Reconcile:
         else:
             current.finished(task, answer, now)
 
+    def _fitting(self, answer: results.Succeeded | results.Broken) -> results.Result:
+        """What a step came to; when its outputs do not fit into the context it has failed (decisions 21)."""
+        try:
+            self._context.make_room(answer.outputs, "outputs")
+        except errors.Terminal as error:
+            return results.Failed(constants.Reason.OUTPUT, error.message)
+        return answer
+
     # Writing it down.
 
     async def _conclude(self, current: run_pass.Pass) -> Decision:
         conclusion = current.conclude(self._tools.clock())
         self._forget_ended(conclusion)
-        await self._store(conclusion)
+        conclusion = await self._stored(current, conclusion)
         self._tools.reporter.transitions(self._body, conclusion.transitions)
         if self._status.get("finished"):
             return Decision(self._body, finished=True)
@@ -395,7 +418,18 @@ class _Reconcile:
     async def _checkpoint(self, current: run_pass.Pass) -> None:
         """Show what a long pass has come to so far."""
         async with self._lock:
-            await self._store(current.conclude(self._tools.clock()))
+            await self._stored(current, current.conclude(self._tools.clock()))
+
+    async def _stored(self, current: run_pass.Pass, conclusion: Conclusion) -> Conclusion:
+        """Write a conclusion, or the one that says why it cannot be written."""
+        try:
+            await self._store(conclusion)
+        except errors.Terminal as error:
+            # What is remembered of the steps does not fit; what they started with takes most of it.
+            current.blocked(error.message)
+            conclusion = current.conclude(self._tools.clock())
+            await self._write(dict(conclusion.status))
+        return conclusion
 
     def _forget_ended(self, conclusion: Conclusion) -> None:
         for table in (self._memory.succeeded, self._memory.interests):

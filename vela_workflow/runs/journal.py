@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from vela_workflow import errors
 from vela_workflow.providers.contract import Outcome
 from vela_workflow.runs.context import RunContext
 from vela_workflow.steps.journal import Entry
@@ -57,7 +58,13 @@ class RunJournal:
         if outcome.sensitive:
             entry["sensitive"] = True
         self._context.journal[key] = entry
-        await self._persist(insist=True)
+        try:
+            await self._persist(insist=True)
+        except errors.Terminal:
+            # The answer does not fit. That there was one must be known all the same; the step cannot go on without it.
+            self._context.journal[key] = {"done": True}
+            await self._persist(insist=True)
+            raise
 
     async def withdraw(self, key: str) -> None:
         """Record that it certainly was not carried out."""
