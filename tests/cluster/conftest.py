@@ -33,6 +33,11 @@ def operator_kubeconfig(existing_kubeconfig: Path | None, request: pytest.Fixtur
 @pytest.fixture(scope="session")
 def installed(admin: Api) -> None:
     """The CRDs and the built-in definitions."""
+    install(admin)
+
+
+def install(admin: Api) -> None:
+    """Install the CRDs and the built-in definitions."""
     names = []
     for path in sorted(crd.DIRECTORY.glob("*.yaml")):
         names.append(admin.apply(yaml.safe_load(path.read_text(encoding="utf-8")))["metadata"]["name"])

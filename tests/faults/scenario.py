@@ -50,12 +50,11 @@ DONE: Final[JSON] = {"posts": 1, "one": {"ready": "yes"}, "two": {"number": "1",
 """What ``Scenario.outside`` is after a run in which nothing went wrong."""
 
 
-def start(runs: fixture.Runs, counter: Counter) -> Scenario:
-    """Create a run of the scenario."""
-    name = fixture.unique("scenario")
+def steps(name: str, counter: Counter) -> list[JSON]:
+    """The steps of a run of this name."""
     one = [{"name": "kind", "valueFrom": "output.$returns.value.kind"}]
     number = [{"name": "number", "valueFrom": "number"}]
-    steps: list[JSON] = [
+    return [
         {"name": "make", "type": "touch", "properties": {"name": f"{name}-one"}, "outputs": one},
         {"name": "look", "type": "need", "properties": {"name": f"{name}-one"}},
         {"name": "post", "type": "post", "properties": {"url": f"{counter.url}/{name}"}, "outputs": number},
@@ -67,12 +66,22 @@ def start(runs: fixture.Runs, counter: Counter) -> Scenario:
             "inputs": [{"from": "number", "parameterKey": "data.number"}],
         },
     ]
-    return Scenario(runs.start(steps, name=name), runs, counter)
+
+
+def start(runs: fixture.Runs, counter: Counter) -> Scenario:
+    """Create a run of the scenario."""
+    name = fixture.unique("scenario")
+    return Scenario(runs.start(steps(name, counter), name=name), runs, counter)
+
+
+def is_at_its_wait(status: JSON) -> bool:
+    """Whether the run with this status is at its wait."""
+    return fixture.step(status, "hold").get("phase") == "running"
 
 
 def is_waiting(body: JSON) -> bool:
     """Whether the run is at its wait."""
-    return fixture.step(body.get("status") or {}, "hold").get("phase") == "running"
+    return is_at_its_wait(body.get("status") or {})
 
 
 def has_ended(body: JSON) -> bool:

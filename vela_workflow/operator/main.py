@@ -13,6 +13,7 @@ from typing import Any
 
 import kopf
 import uvloop
+from kopf._cogs.structs import references  # there is no public name for what kopf tells of its discovery
 
 from vela_workflow import __version__, errors
 from vela_workflow.api import constants
@@ -25,7 +26,7 @@ from vela_workflow.cue.command import CueCommand
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.sandbox import Limits
-from vela_workflow.operator import handlers, health, leader, logs, standing, tracing
+from vela_workflow.operator import handlers, health, leader, logs, reach, standing, tracing
 from vela_workflow.operator.admission import Admission
 from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.events import EventReporter
@@ -49,8 +50,12 @@ GRACE = 10.0
 def run(settings: Settings) -> None:
     """Run the operator until it is told to stop; raises ``WorkflowError`` when it cannot start."""
     logs.set_up(settings.log_level, settings.log_format)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_main(settings))
+    while True:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(_main(settings))
+        except reach.LostError as error:
+            logger.warning("%s; starting anew", error)
 
 
 async def _main(settings: Settings) -> None:
@@ -151,12 +156,15 @@ class Operator:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set, then end what is under way and close everything."""
         try:
-            await self._start()
-            await self._kopf(stop)
+            await self._open()
+            await reach.until_done(self._load_all, stop, self.readiness.trouble_is)
+            if not stop.is_set():
+                await self._start()
+                await self._kopf(stop)
         finally:
             await self._close()
 
-    async def _start(self) -> None:
+    async def _open(self) -> None:
         version = await sandbox.version(self.cue.binary)
         parts = standing.Parts(
             self.controller,
@@ -170,13 +178,17 @@ class Operator:
         self.metrics.look_at(parts.live(), {"version": __version__, "cue": version})
         if self.endpoint is not None:
             self.endpoint.start()
-        await self._load(constants.PACKAGE, self.external.update)
-        await self._load(constants.STEP_DEFINITION, self.definitions.update)
+
+    async def _start(self) -> None:
         await self.clusters.start()
         await self.admission.start()
         self.reporter.start()
         self.controller.queue.start()
         await self.leadership.start()
+
+    async def _load_all(self) -> None:
+        await self._load(constants.PACKAGE, self.external.update)
+        await self._load(constants.STEP_DEFINITION, self.definitions.update)
 
     async def _load(self, kind: constants.Kind, take: Callable[[dict[str, Any]], None]) -> None:
         """Know packages and definitions before the first run has its turn."""
@@ -195,7 +207,7 @@ class Operator:
         return list(dict.fromkeys((*own, self.settings.system_namespace))) if own else []
 
     async def _kopf(self, stop: asyncio.Event) -> None:
-        stopping, ready = asyncio.Event(), asyncio.Event()
+        stopping, ready, seen = asyncio.Event(), asyncio.Event(), references.Insights()
         namespaces = self._namespaces()
         registry = handlers.registry(
             self.controller,
@@ -206,11 +218,13 @@ class Operator:
             namespaces=self.settings.namespaces,
         )
         settings = handlers.settings(request_timeout=self.settings.request_timeout)
+        settings.networking.error_backoffs = reach.BACKOFFS
         self.admission.serve(registry, settings)
         watching = asyncio.create_task(
             kopf.operator(
                 registry=registry,
                 settings=settings,
+                insights=seen,
                 standalone=True,
                 clusterwide=not namespaces,
                 namespaces=namespaces,
@@ -218,7 +232,7 @@ class Operator:
                 ready_flag=ready,
             )
         )
-        announced = asyncio.create_task(self._announce(ready, stop))
+        announced = asyncio.create_task(self._announce(ready, seen, stop))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
         logger.info("stopping")
@@ -231,12 +245,19 @@ class Operator:
         stopping.set()
         announced.cancel()
         stopped.cancel()
-        await watching
+        try:
+            await watching
+        except reach.LOST as error:
+            if stop.is_set():
+                return
+            raise reach.LostError(f"the API server cannot be watched any longer: {error!r}") from error
 
-    async def _announce(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    async def _announce(self, ready: asyncio.Event, seen: references.Insights, stop: asyncio.Event) -> None:
         await ready.wait()
         # Kopf has taken the signals over, and would stop watching before anything else has ended.
         _stop_on_signals(stop)
+        # It is ready before it has asked the API server for anything.
+        await seen.ready_resources.wait()
         self.ready.set()
         logger.info("vela-workflow is running, %d definitions", len(self.definitions))
 

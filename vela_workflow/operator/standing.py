@@ -44,14 +44,19 @@ class Readiness:
         self._watching = watching
         self._clock = clock
         self._answered = float("-inf")
+        self._trouble = ""
         self.stopping = False
+
+    def trouble_is(self, text: str) -> None:
+        """Tell what keeps the operator from starting; nothing when that is over."""
+        self._trouble = text
 
     async def problem(self) -> str:
         """Why it is not ready; empty when it is."""
         if self.stopping:
             return "stopping"
         if not self._watching.is_set():
-            return "starting: the first objects have not been read yet"
+            return f"starting: {self._trouble or 'the first objects have not been read yet'}"
         if self._clock() - self._answered < READY_FOR:
             return ""
         try:

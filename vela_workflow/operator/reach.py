@@ -1,0 +1,62 @@
+"""The API server when it is away: the operator waits for it, says so, and is not ready.
+
+Nothing of the operator works without it, so there is nothing better to do. At the start it is waited for however long
+that takes (``until_done``). Later everybody tries again for themselves; only kopf gives up when what it watches cannot
+be had for about a minute (``BACKOFFS``), and ends. ``LostError`` says so, and the operator starts anew in the same
+process: to end would only mean to wait for whoever starts ended processes, longer each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import aiohttp
+from kopf._cogs.clients import errors as kopf_errors  # there is no public name for what kopf raises
+
+from vela_workflow import errors
+from vela_workflow.clusters import errors as cluster_errors
+
+logger = logging.getLogger(__name__)
+
+BACKOFFS: Final = (1.0, 1.0, 2.0, 3.0, *(5.0,) * 10)
+"""Seconds between kopf's attempts: as long in all as by its own defaults, but never long after the server is back."""
+
+FIRST_DELAY: Final = 0.5
+MOST_DELAY: Final = 5.0
+"""Seconds between attempts at the start; doubling from the first."""
+
+LOST: Final = (aiohttp.ClientError, kopf_errors.APIError, TimeoutError, OSError)
+"""What kopf ends with when it has given up on the API server."""
+
+
+class LostError(errors.WorkflowError):
+    """The API server cannot be watched any longer; to start anew is all that helps."""
+
+
+async def until_done(work: Callable[[], Awaitable[None]], stop: asyncio.Event, told: Callable[[str], None]) -> None:
+    """Do what needs the API server, again and again until it answers or ``stop`` is set.
+
+    ``told`` is called with what is wrong, and with nothing when all is well again. Raises what trying again does not
+    help against, such as a refusal.
+    """
+    delay, away = FIRST_DELAY, False
+    while not stop.is_set():
+        try:
+            await work()
+        except cluster_errors.Unavailable as error:
+            away = True
+            logger.warning("the API server cannot be reached, trying again in %g s: %s", delay, error)
+            told(f"the API server cannot be reached: {error.message}")
+        else:
+            if away:
+                logger.info("the API server answers")
+            told("")
+            return
+        try:
+            async with asyncio.timeout(delay):
+                await stop.wait()
+        except TimeoutError:
+            delay = min(2 * delay, MOST_DELAY)
