@@ -11,6 +11,7 @@ Waiting and suspending are results, not errors. Anything else that is raised is 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -76,3 +77,9 @@ class Invalid(WorkflowError):
         self.problems = tuple(problems)
         text = "; ".join(str(problem) for problem in self.problems)
         super().__init__(f"{summary}: {text}" if summary and text else summary or text)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The one of the ``known`` names that somebody who wrote ``name`` most likely meant; empty when there is none."""
+    by_lower = {one.lower(): one for one in known}
+    return next((by_lower[found] for found in difflib.get_close_matches(name.lower(), by_lower, 1, 0.75)), "")

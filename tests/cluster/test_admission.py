@@ -332,7 +332,10 @@ def test_taken_without_a_word(guarded: Guarded, body: JSON) -> None:
 WARNED = [
     pytest.param(
         workflow_run("[{name: a, type: typed, properties: {image: x, imgae: y, resources: {gpu: 1}}}]"),
-        [f"{AT}[0].properties.imgae: unknown property", f"{AT}[0].properties.resources.gpu: unknown property"],
+        [
+            f"{AT}[0].properties.imgae: unknown property: the step type does not know it; did you mean image?",
+            f"{AT}[0].properties.resources.gpu: unknown property",
+        ],
         id="unknown-properties",
     ),
     pytest.param(

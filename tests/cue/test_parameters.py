@@ -24,6 +24,7 @@ ROWS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "out of bounds": ("parameter: {a: int & >0}", {"a": 0}, {"a": ">0"}),
     "by a function": ('import "strings"\nparameter: {a: strings.MinRunes(3)}', {"a": "x"}, {"a": "MinRunes"}),
     "inside": ("parameter: {a: {b: [...{c: int}]}}", {"a": {"b": [{"c": "x"}, {}]}}, {"a.b.0.c": "int", "a.b.1.c": "missing"}),
+    "names with dots": ('parameter: {l: {"a.b/c": string, "x.y": int}}', {"l": {"a.b/c": 1}}, {'l."a.b/c"': "1 is not string", 'l."x.y"': "missing"}),
     "both kinds": ("parameter: {a: int, b: string}", {"a": "x"}, {"a": "int", "b": "missing"}),
     "not allowed": ("parameter: close({a: int})", {"a": 1, "b": 2}, {"b": "not allowed"}),
     "by a definition": ("#P: {a: int}\nparameter: #P", {"a": 1, "b": 1}, {"b": "not allowed"}),

@@ -66,6 +66,59 @@ SHAPES = {
         outputs={"z": "m.$params.value.x"},
         values={"z": "hi"},
     ),
+    "operations that a pattern makes": Shape(
+        """
+        import "vela/op"
+        items: [string]: op.#Apply
+        items: {
+            one: value: {kind: "X", metadata: name: "one"}
+            for n in parameter.names {"\\(n)": value: {kind: "X", metadata: name: n}}
+        }
+        m: op.#Message & {message: items.one.value.status.ok}
+        """,
+        "items.one items.two items.three m",
+        parameter={"names": ["two", "three"]},
+        canned={"*": lambda call: {"value": {**call.args["value"], "status": {"ok": "well"}}}},
+        message="well",
+    ),
+    "operations that a pattern in a definition makes of names": Shape(
+        """
+        import "vela/kube"
+        #All: {[N=string]: kube.#Read & {$params: value: {kind: N}}}
+        all: #All & {first: _, second: _}
+        kinds: [for one in all {one.$returns.value.z}]
+        """,
+        "all.first all.second",
+        canned={"*": kind},
+        outputs={"kinds": "kinds"},
+        values={"kinds": ["first", "second"]},
+    ),
+    "what is added to an object elsewhere gives way to the live one": Shape(
+        """
+        import "vela/op"
+        apply: op.#Apply & {value: {kind: "X", spec: containers: [{name: "a"}]}}
+        apply: value: spec: containers: [{cpu: "0.5"}]
+        if parameter.label != _|_ {
+            apply: value: metadata: labels: l: parameter.label
+        }
+        w: op.#ConditionalWait & {continue: apply.value.metadata.labels.l == "other"}
+        m: op.#Message & {message: apply.value.spec.containers[0].cpu}
+        """,
+        "apply m",
+        parameter={"label": "x"},
+        canned={
+            "apply": lambda call: {
+                "value": {
+                    **call.args["value"],
+                    "metadata": {"labels": {"l": "other", "was": call.args["value"]["metadata"]["labels"]["l"]}},
+                    "spec": {"containers": [{"name": "a", "cpu": "500m"}, {"name": "sidecar"}]},
+                }
+            }
+        },
+        outputs={"was": "apply.value.metadata.labels.was"},
+        values={"was": "x"},
+        message="500m",
+    ),
     "computed labels in computed labels": Shape(
         """
         import "vela/kube"

@@ -47,7 +47,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem of a file; a ``warning`` is one that only readers suffer from."""
+    """A problem of a file; a ``warning`` is one that may be meant so, or that only readers suffer from."""
 
     file: str
     problem: errors.Problem
@@ -116,11 +116,12 @@ async def vet(stage: Stage, source: Source) -> list[Finding]:
     try:
         prepared = stage.evaluator.prepare(source.template)
         problems, unused = await _contradictions(stage, prepared) if evaluated else ([], [])
+        doubts = prepared.doubts
     except errors.Invalid as error:
-        problems, unused = list(error.problems), []
+        problems, unused, doubts = list(error.problems), [], []
     if problems:
         return [Finding(source.file, problem) for problem in source.origin.problems(problems)]
-    warnings = source.origin.problems([*unused, *_undocumented(source.template)])
+    warnings = source.origin.problems([*doubts, *unused, *_undocumented(source.template)])
     return [Finding(source.file, problem, warning=True) for problem in warnings]
 
 

@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 
-from vela_workflow.cue import scanner
+from vela_workflow.cue import scanner, shapes
 from vela_workflow.cue.scanner import Embed, Expr, Field, Struct
 
 DOMAIN = "packages.vela-workflow"
@@ -33,12 +33,14 @@ class Action:
 class Definition:
     """A definition of a package. ``action`` is ``None`` when it is no operation itself.
 
-    ``nested`` are the labels that lead to operations inside it, with those operations.
+    ``nested`` are the labels that lead to operations inside it, with those operations. ``shape`` tells which fields it
+    takes, where its text tells that.
     """
 
     name: str
     action: Action | None
     nested: tuple[tuple[tuple[str, ...], Action], ...] = ()
+    shape: shapes.Shape | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,7 +94,12 @@ def _read(path: str, source: str) -> CuePackage:
     text = source if match else f"package {identifier}\n{source}"
     fields = {decl.name: decl for decl in file.body.decls if isinstance(decl, Field) and decl.name is not None}
     definitions = {
-        name: Definition(name, _action(field, fields, set()), tuple(_nested(field.value, fields, (), {name})))
+        name: Definition(
+            name,
+            _action(field, fields, set()),
+            tuple(_nested(field.value, fields, (), {name})),
+            shapes.of_definition(field.value, fields, frozenset({name})),
+        )
         for name, field in fields.items()
         if field.is_definition
     }

@@ -20,6 +20,7 @@ from vela_workflow.cue.messages import Report
 
 ROOT = "parameter"
 
+_PART = re.compile(r'"(?:[^"\\]|\\.)*"|[^.]+')
 _CONFLICT = re.compile(r"conflicting values (?P<one>.+?) and (?P<other>.+?)(?: \(mismatched types .+\))?$", re.DOTALL)
 
 
@@ -48,11 +49,23 @@ def _is_disjunction(report: Report) -> bool:
     return "disjunction" in report.message or " | " in report.message
 
 
+def parts(path: str) -> list[str]:
+    """The labels and indexes in a path as CUE writes it: ``labels."a.b"`` has two."""
+    return [_unquoted(part) if part.startswith('"') else part for part in _PART.findall(path)]
+
+
+def _unquoted(part: str) -> str:
+    try:
+        return str(json.loads(part))
+    except ValueError:
+        return part.strip('"')
+
+
 def without(parameter: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
     """The parameters with the values at ``paths`` left open."""
     rest: dict[str, Any] = {ROOT: copy.deepcopy(dict(parameter))}
     for path in paths:
-        _leave_open(rest, path.split("."))
+        _leave_open(rest, parts(path))
     left = rest[ROOT]
     return left if isinstance(left, dict) else {}
 
@@ -83,7 +96,7 @@ def worded(problems: Iterable[errors.Problem], parameter: Mapping[str, Any]) -> 
 
 def _merged(path: str, found: list[errors.Problem], parameter: Mapping[str, Any]) -> errors.Problem:
     value: Any = parameter
-    for part in path.split(".") if path else []:
+    for part in parts(path):
         value = _child(value, part)
     shown = json.dumps(value, ensure_ascii=False)
     matches = [_CONFLICT.search(problem.message) for problem in found]

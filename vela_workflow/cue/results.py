@@ -2,8 +2,9 @@
 
 The result of an operation that has run stands in the place of what was written: ``a: [{…result…}, <text>][0]``. The
 text stays, so that imports and aliases are still used, but decides nothing: what the server added or changed never
-conflicts with it. Under computed labels one text stands for many operations, so their results are looked up in a table
-by their labels; in lists that comprehensions make, and in text that stands elsewhere, results are unified.
+conflicts with it, nor with what other declarations of the same object say. Under computed labels one text stands for
+many operations, so their results are looked up in a table by their labels; in lists that comprehensions make, and in
+text that stands elsewhere, results are unified.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Results:
                     self._unify(site, edit)
             elif site.is_static:
                 edit.wrap(site.start, site.end, f"[{values.as_json(self.results[found[0]])}, ", "][0]")
+                for start, end in site.additions:
+                    edit.wrap(start, end, "[_, {", "}][0]")
             else:
                 entry = self._entry(site.path, site.number)
                 edit.wrap(site.start, site.end, f"[if {entry} != _|_ {{{entry}}}, ", "][0]")
@@ -64,7 +67,8 @@ class Results:
             added = f"[if {entry} != _|_ {{{entry}}}, _][0]"
         else:
             added = values.cue(self._below(tuple(written(segment) for segment in prefix)))
-        edit.wrap(anchor.start, anchor.end, "(", f") & {added}", rank=3)
+        opened, closed = ("({", "})") if anchor.chained else ("(", ")")
+        edit.wrap(anchor.start, anchor.end, opened, f"{closed} & {added}", rank=3)
 
     @staticmethod
     def _anchor_number(anchor: Anchor) -> int:

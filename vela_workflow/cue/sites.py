@@ -18,7 +18,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
-from vela_workflow.cue import syntax, tags
+from vela_workflow.cue import elsewhere, shapes, syntax, tags
 from vela_workflow.cue.actions import Actions
 from vela_workflow.cue.library import Action, CuePackage
 from vela_workflow.cue.names import Names, Scope, Text
@@ -41,12 +41,15 @@ from vela_workflow.cue.survey import (
     Survey,
     label,
 )
-from vela_workflow.cue.syntax import Comprehension, Embed, Expr, Field, File, ListLit, Operand, Struct
+from vela_workflow.cue.syntax import Comprehension, Embed, Expr, Field, File, ListLit, Operand, Ref, Struct
 
 __all__ = ["Site", "Survey", "find"]
 
 MERGING = frozenset({"apply", "patch", "patch-k8s-object"})
 """Operations with an argument ``patch`` whose comments steer the merge."""
+
+VALUE = "value"
+"""Where operations of the flat form have the object that they are given, and the live one afterwards."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class _Finder:
         self.actions = Actions(file.body, packages, self.names)
         self.result = Survey([], self.names, {}, {}, [])
         self.number = 0
+        self.values: list[tuple[tuple[Segment, ...], int, int]] = []
 
     def survey(self) -> Survey:
         self.walk_struct(self.file.body, self.names.root, _Here())
@@ -93,7 +97,9 @@ class _Finder:
                 site.reach |= {site.identity}
             if isinstance(site.text, Field) and site.action is not None and site.action.do in MERGING:
                 site.tags = tags.of_patch(self.file.text, site.text.value)
+            site.additions = tuple(self._additions(site))
         self.result.problems.extend(self._unknown_names())
+        self._strange_fields()
         self.result.plain.extend(self._plain_fields())
         return self.result
 
@@ -105,6 +111,16 @@ class _Finder:
                 continue
             if not decl.name.startswith(("_", "#")) and decl.name not in {*acting, "parameter", "context"}:
                 yield decl.name
+
+    def _additions(self, site: Site) -> Iterator[tuple[int, int]]:
+        """What other declarations add to an object that the result of an operation of the flat form replaces."""
+        if site.action is None or not site.action.legacy or not site.is_static or site.anchor is not None:
+            return
+        for path, start, end in self.values:
+            outside = end <= site.start or site.end <= start
+            holds_another = any(start <= other.start < end for other in self.result.sites)
+            if path == (*site.path, Key(VALUE)) and outside and not holds_another:
+                yield start, end
 
     def next_number(self) -> int:
         self.number += 1
@@ -135,11 +151,16 @@ class _Finder:
         self.walk_struct(comprehension.body, self.names.scope_of(comprehension.body), inner)
 
     def walk_field(self, field: Field, scope: Scope, here: _Here) -> None:
-        if field.is_definition or field.pattern or (not here.path and field.name in ("parameter", "context")):
+        if field.is_definition or (not here.path and field.name in ("parameter", "context")):
+            return
+        if field.pattern:
+            self._pattern(field, scope, here)
             return
         level = next(((0, int(m[1])) for text in field.attributes if (m := _STEP.match(text))), (1, field.start))
         segment: Segment = _key(field) or Computed(self.next_number(), field)
         inner = here.step(path=(*here.path, segment), order=(*here.order, level), owner=field)
+        if field.name == VALUE:
+            self.values.append((inner.path, _value_start(field.value), field.value.end))
         before = len(self.result.sites)
         self.walk_value(field.value, scope, inner, field, text=field)
         if isinstance(segment, Computed) and len(self.result.sites) > before:
@@ -196,6 +217,12 @@ class _Finder:
         for path, order, action in self._inside_refs(expr, scope, set()):
             self._add_mirrored(expr, here, path, order, action)
 
+    def _pattern(self, field: Field, scope: Scope, here: _Here) -> None:
+        """Operations that a pattern makes of the fields beside it: ``all: [string]: kube.#Apply``."""
+        action = self.actions.action_of(field.value, scope)
+        if here.owner is not None and (action is not None or self.actions.may_be_action(field.value, scope)):
+            self._add_mirrored(here.owner.value, here, (AnyKey(),), ((1, field.start), LAST), action)
+
     def _inside_refs(self, expr: Expr, scope: Scope, seen: set[int]) -> Iterator[_Inner]:
         """Operations inside what the operands of a value refer to, relative to the value."""
         for ref, where in self.actions.operand_refs(expr, scope):
@@ -216,7 +243,7 @@ class _Finder:
             if isinstance(decl, Comprehension):
                 inner_scope = self.names.scope_of(decl.body)
                 yield from self._inside_struct(decl.body, inner_scope, seen, (*prefix, (1, decl.start)))
-            elif isinstance(decl, Field) and not decl.is_definition and not decl.pattern and id(decl) not in seen:
+            elif isinstance(decl, Field) and not decl.is_definition and id(decl) not in seen:
                 segment: Segment = _key(decl) or AnyKey()
                 order: OrderKey = (*prefix, (1, decl.start))
                 for path, rest, action in self._inside_expr(decl.value, scope, seen | {id(decl)}):
@@ -272,9 +299,18 @@ class _Finder:
                 field=here.owner,
                 text=here.owner or here.embedded or expr,
                 mirrored=len(path),
-                anchor=here.anchor or Anchor(_value_start(expr), expr.end, len(here.path)),
+                anchor=here.anchor or Anchor(_value_start(expr), expr.end, len(here.path), chained=_is_chain(expr)),
             )
         )
+
+    def _strange_fields(self) -> None:
+        """Arguments that the definitions of operations do not take."""
+        for found in shapes.strange(self.file.body, self.names, self._shape, self.file.text):
+            (self.result.problems if found.certain else self.result.doubts).append((found.message, found.offset))
+
+    def _shape(self, ref: Ref, scope: Scope) -> shapes.Shape | None:
+        definition = self.actions.definition(ref, scope)
+        return definition.shape if definition is not None else None
 
     def _unknown_names(self) -> Iterator[tuple[str, int]]:
         """References to what a package of ours does not declare: CUE takes them for undecided for ever."""
@@ -284,11 +320,17 @@ class _Finder:
             if package is None or name is None or name in package.names:
                 continue
             what = "operation" if name.startswith("#") else "field"
-            yield f"{package.path} has no {what} {name}", ref.start
+            advice = elsewhere.advice(name, package.names, elsewhere.OPERATIONS.get(package.path, {}))
+            yield f"{package.path} has no {what} {name}{advice}", ref.start
 
 
 def _key(field: Field) -> Key | None:
     return Key(label(field.name, quoted=field.quoted)) if field.name is not None else None
+
+
+def _is_chain(expr: Expr) -> bool:
+    """Whether a value is written without braces of its own: ``a: b: 1``."""
+    return any(operand.struct is not None and operand.struct.implicit for operand in expr.operands)
 
 
 def _value_start(expr: Expr) -> int:

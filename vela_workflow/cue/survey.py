@@ -91,19 +91,21 @@ MARKER, TABLE, ELEMENT, REFERENCE = "marker", "table", "element", "reference"
 class Anchor:
     """The text with which results are unified where the place of the operation itself is not written out.
 
-    ``depth`` is how many segments of the path lead to that text.
+    ``depth`` is how many segments of the path lead to that text; a ``chained`` one has no braces.
     """
 
     start: int
     end: int
     depth: int
+    chained: bool = False
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Site:
     """One place that can hold an operation.
 
-    ``start`` and ``end`` are the span of the text that a result replaces; for a mirrored site (an operation that
+    ``start`` and ``end`` are the span of the text that a result replaces, ``additions`` the spans of what other
+    declarations add to the object that is replaced; for a mirrored site (an operation that
     stands in text written elsewhere, ``mirrored`` segments below that text) results are unified there instead.
     """
 
@@ -121,6 +123,7 @@ class Site:
     mirrored: int = 0
     anchor: Anchor | None = None
     reach: frozenset[int] = frozenset()
+    additions: tuple[tuple[int, int], ...] = ()
     tags: Mapping[tuple[str | int, ...], Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -144,7 +147,10 @@ class Site:
 
 @dataclasses.dataclass(slots=True)
 class Survey:
-    """What was found in a template."""
+    """What was found in a template.
+
+    ``problems`` and ``doubts`` are messages with offsets: what is wrong in any case, and what may be.
+    """
 
     sites: list[Site]
     names: Names
@@ -152,3 +158,4 @@ class Survey:
     computed: dict[int, tuple[Field, tuple[int, ...]]]
     problems: list[tuple[str, int]]
     plain: list[str] = dataclasses.field(default_factory=list)
+    doubts: list[tuple[str, int]] = dataclasses.field(default_factory=list)

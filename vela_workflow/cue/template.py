@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from vela_workflow import errors
-from vela_workflow.cue import compat, library, rewrite, scanner, sites, tokens
+from vela_workflow.cue import compat, elsewhere, library, rewrite, scanner, sites, tokens
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.names import Names, Scope
 from vela_workflow.cue.scanner import Comprehension, Field, Import, Let
@@ -51,6 +51,11 @@ class Template:
     parameter_spans: tuple[tuple[int, int], ...] | None
     free: frozenset[str]
     closed_names: frozenset[str] | None
+
+    @property
+    def doubts(self) -> list[errors.Problem]:
+        """What is most likely a mistake, each with line and column."""
+        return _placed(self.text, self.survey.doubts)
 
     def may_refuse(self, parameter: Mapping[str, Any]) -> bool:
         """Whether parameters have a property that their schema, being closed, could refuse.
@@ -135,11 +140,15 @@ def _keys(value: Any) -> Iterator[str]:
 
 def invalid(text: str, problems: list[tuple[str, int]]) -> errors.Invalid:
     """``Invalid`` for problems given as message and offset in ``text``."""
+    return errors.Invalid(_placed(text, problems))
+
+
+def _placed(text: str, problems: Iterable[tuple[str, int]]) -> list[errors.Problem]:
     found = []
     for message, offset in problems:
         line, column = rewrite.place(text, offset)
         found.append(errors.Problem(message, line=line, column=column))
-    return errors.Invalid(found)
+    return found
 
 
 def _tag(key: str, text: str) -> str:
@@ -156,13 +165,17 @@ def _refused(file: scanner.File, packages: Library) -> Iterator[tuple[str, int]]
         yield f"file-level attribute {token.text} is not allowed in a template", token.start
     for found in file.imports:
         if not _is_known(found.path, packages):
-            known = ", ".join(sorted(packages.packages))
-            yield f"unknown import {json.dumps(found.path)}; there are {known} and CUE's standard packages", found.start
+            yield _unknown_import(found.path, packages), found.start
     if _REACHING_OUT.search(file.text):
         for token in _attributes(tokens.tokenize(file.text)):
             match = _REACHING_OUT.match(token.text)
             if match and token not in file.attributes:
                 yield f"attribute {match[0]} is not allowed in a template", token.start
+
+
+def _unknown_import(path: str, packages: Library) -> str:
+    known = f"there are {', '.join(sorted(packages.packages))} and CUE's standard packages"
+    return f"unknown import {json.dumps(path)}; {elsewhere.PACKAGES.get(path, known)}"
 
 
 _REACHING_OUT = re.compile(r"@(extern|embed|experiment)\b")

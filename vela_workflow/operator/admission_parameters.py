@@ -20,7 +20,7 @@ import orjson
 
 from vela_workflow import errors
 from vela_workflow.api import json_tree
-from vela_workflow.cue import command, messages, program
+from vela_workflow.cue import command, messages, parameters, program
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.program import Data
 from vela_workflow.cue.template import Template
@@ -35,6 +35,7 @@ COMMANDS: Final = 2
 """How many commands of its own admission runs at the same time, so that runs are not held up."""
 
 _NOT_ALLOWED = re.compile(r"^field not allowed$")
+_LABEL = re.compile(r'([\w$-]+)"?[?!]?:')
 _WORD = re.compile(r"[\w$#-]+")
 
 
@@ -100,11 +101,17 @@ class ParameterChecker:
             for report in messages.parse(stderr)
             if _NOT_ALLOWED.match(report.message)
         ]
+        known = _LABEL.findall(schema)
         return tuple(
-            errors.Problem("unknown property: the step type does not know it", _field_path(path, data.parameter))
+            errors.Problem(_unknown_property(parameters.parts(path)[-1], known), _field_path(path, data.parameter))
             for path in dict.fromkeys(paths)
-            if path.split(".")[-1].strip('"') in strange
+            if parameters.parts(path)[-1] in strange
         )
+
+
+def _unknown_property(name: str, known: list[str]) -> str:
+    near = errors.nearest(name, known)
+    return f"unknown property: the step type does not know it{f'; did you mean {near}?' if near else ''}"
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -133,8 +140,7 @@ def _field_path(path: str, properties: Any) -> str:
     shown, value = "properties", properties
     if path == "parameter":
         return shown
-    for part in re.findall(r'"(?:[^"\\]|\\.)*"|[^.]+', path):
-        name = part.strip('"')
+    for name in parameters.parts(path):
         if isinstance(value, list) and name.isdigit():
             shown = json_tree.field_path(shown, int(name))
             value = value[int(name)] if int(name) < len(value) else None

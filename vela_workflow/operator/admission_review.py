@@ -131,10 +131,11 @@ class Reviewer:
     async def _compiles(self, text: str) -> Review:
         """What of a template is wrong whatever its parameters are."""
         try:
-            await self._evaluator.evaluate(self._evaluator.prepare(text), Data({}, {}))
+            prepared = self._evaluator.prepare(text)
+            await self._evaluator.evaluate(prepared, Data({}, {}))
         except errors.Invalid as error:
             return Review(tuple(map(_in_template, error.problems)))
-        return Review()
+        return Review(warnings=tuple(map(_in_template, prepared.doubts)))
 
     # Steps.
 

@@ -10,7 +10,7 @@ from vela_workflow.cue.survey import AnyKey, Computed, Key, Position, Site, Surv
 
 SOURCE = """
 package ops
-#Do: {#do: "do", #provider: "ops", $params: {...}, $returns?: {...}}
+#Do: {#do: "do", #provider: "ops", $params: {...}, $returns?: {...}, ...}
 #Alias: #Do & {$params: kind: "alias"}
 #Both: {first: #Do, second: {inner: #Do}}
 #Plain: {a: int}
