@@ -207,10 +207,12 @@ async def test_requests_say_which_span_they_belong_to(run: Run, server: Server) 
     with spans.inside(spans.Span(1, 2)):
         await request(run, f"{server.url}/redirect/307")
         await request(run, f"{server.url}/echo", request=own)
+        server.metrics = [vector("1")]
+        await run("vela/metrics", "promCheck", {**CHECK, "metricEndpoint": server.url}, variables=Memory())
     await request(run, f"{server.url}/echo")
     seen = [one["headers"].get("traceparent") or one["headers"].get("Traceparent") for one in server.requests]
     ours = f"00-{1:032x}-{2:016x}-01"
-    assert seen == [ours, ours, "own", None]
+    assert seen == [ours, ours, "own", ours, None]
 
 
 @pytest.mark.parametrize("code", [204, 404, 500, 503])
