@@ -21,12 +21,8 @@ from tools.waiting import wait_for
 
 JSON = dict[str, Any]
 
-LIMIT = 0.5
-"""Seconds that one callback may hold the loop.
-
-More than the 0.1 s that asyncio's debug mode has by itself: whoever starts a process waits until that has got a core, and
-on a busy machine this alone takes longer.
-"""
+LIMIT = 0.1
+"""Seconds that one callback may hold the loop: the limit that asyncio's debug mode has by itself."""
 
 SET_UP = """
 import os

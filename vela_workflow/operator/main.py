@@ -26,7 +26,7 @@ from vela_workflow.cue.command import CueCommand
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.sandbox import Limits
-from vela_workflow.operator import handlers, health, leader, logs, reach, standing, tracing
+from vela_workflow.operator import bookkeeping, handlers, health, leader, logs, reach, standing, tracing, warm_up
 from vela_workflow.operator.admission import Admission
 from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.events import EventReporter
@@ -50,6 +50,7 @@ GRACE = 10.0
 def run(settings: Settings) -> None:
     """Run the operator until it is told to stop; raises ``WorkflowError`` when it cannot start."""
     logs.set_up(settings.log_level, settings.log_format)
+    warm_up.put_aside_modules()
     while True:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -225,6 +226,7 @@ class Operator:
                 registry=registry,
                 settings=settings,
                 insights=seen,
+                memories=bookkeeping.NoMemories(),
                 standalone=True,
                 clusterwide=not namespaces,
                 namespaces=namespaces,
@@ -259,6 +261,7 @@ class Operator:
         # It is ready before it has asked the API server for anything.
         await seen.ready_resources.wait()
         self.ready.set()
+        await warm_up.prepare(self.evaluator, self.definitions.texts())
         logger.info("vela-workflow is running, %d definitions", len(self.definitions))
 
     async def _close(self) -> None:

@@ -53,6 +53,10 @@ class Definitions:
         """How many definitions there are."""
         return len(self._templates)
 
+    def texts(self) -> list[str]:
+        """All templates."""
+        return [*BUILT_IN.values(), *(text for text in self._templates.values() if text is not None)]
+
     def listen(self, wake: Callable[[Key], None]) -> None:
         """Call ``wake`` with the key of every run that waits for a definition which changes."""
         self._listeners.append(wake)

@@ -8,6 +8,7 @@ server and recipients and never the password, which some servers repeat in their
 
 from __future__ import annotations
 
+import asyncio
 import email.message
 import email.policy
 import email.utils
@@ -75,7 +76,7 @@ async def _send(mail: Mail) -> tuple[str, ...]:
         use_tls=mail.port == IMPLICIT_TLS,
         start_tls=None,
         timeout=TIMEOUT,
-        tls_context=ssl.create_default_context(),
+        tls_context=await asyncio.to_thread(ssl.create_default_context),
     )
     try:
         await _open(client, mail)
