@@ -25,7 +25,7 @@ from vela_workflow.steps.attempt import Attempt
 from vela_workflow.steps.operations import path_text
 
 PARAMETER = {"yes": True, "no": False, "n": 2, "xs": ["a", "b"], "m": {"k": "v", "l": "w"}, "empty": []}
-HEAD = 'import "vela/kube"\nimport "vela/op"\nimport "vela/builtin"\nparameter: {...}\n'
+HEAD = 'import "vela/kube"\nimport "vela/op"\nimport "vela/builtin"\nparameter: {none?: _, ...}\n'
 
 
 def _size(path: str) -> int:

@@ -18,6 +18,7 @@ ROWS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "an optional one": ("parameter: {a?: int}", {}, {}),
     "an unknown one": ("parameter: {a?: int}", {"b": 1}, {}),
     "missing": ("parameter: {a: int, b: string}", {}, {"a": "missing", "b": "missing"}),
+    "missing, with a misspelt one": ("parameter: {a: {message: string}}", {"a": {"mesage": "x"}}, {"a.message": "missing; there is mesage"}),
     "missing, by its mark": ("parameter: {a!: int}", {}, {"a": "missing"}),
     "a wrong type": ("parameter: {a: int}", {"a": "x"}, {"a": '"x" is not int'}),
     "a wrong choice": ('parameter: {a: "p" | "q"}', {"a": "r"}, {"a": '"r" is not "p" or "q"'}),

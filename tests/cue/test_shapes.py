@@ -119,6 +119,55 @@ SHAPES = {
         values={"was": "x"},
         message="500m",
     ),
+    "outputs of fields that no name can refer to": Shape(
+        """
+        import "vela/kube"
+        "my-read": kube.#Read & {$params: value: kind: "A"}
+        if parameter.on {
+            guarded: kube.#Read & {$params: value: kind: "B"}
+        }
+        for n in ["x", "y-z"] {
+            "loop-\\(n)": kube.#Read & {$params: value: kind: n}
+        }
+        for n in ["x"] {
+            (n): kube.#Read & {$params: value: kind: n}
+        }
+        """,
+        "my-read guarded loop-x loop-y-z x",
+        parameter={"on": True},
+        canned={"*": kind},
+        outputs={
+            "quoted": '"my-read".$returns.value.z',
+            "guarded": "guarded.$returns.value.z",
+            "spelt": '"\\(guarded.$returns.value.z)!"',
+            "looped": '"loop-y-z".$returns.value.z',
+            "indexed": '"loop-x"["$returns"].value.z',
+            "computed": "x.$returns.value.z",
+            "text": '"my-read"',
+            "number": "42",
+        },
+        values={
+            "quoted": "A",
+            "guarded": "B",
+            "spelt": "B!",
+            "looped": "y-z",
+            "indexed": "x",
+            "computed": "x",
+            "text": "my-read",
+            "number": 42,
+        },
+    ),
+    "operations by hand, in either form": Shape(
+        """
+        a: {#do: "read", value: {kind: "A"}}
+        b: {#do: "read", #provider: "kube", $params: value: {kind: "B"}}
+        c: {#do: "message", $params: message: a.value.z + b.$returns.value.z}
+        s: {#do: "steps", m: {#do: "message", message: c.$params.message + "C"}}
+        """,
+        "a b c s.m",
+        canned={"*": kind},
+        message="ABC",
+    ),
     "computed labels in computed labels": Shape(
         """
         import "vela/kube"

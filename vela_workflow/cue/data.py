@@ -26,10 +26,13 @@ class Data:
 class Output:
     """An expression asked for beside the operations; ``candidates`` are tried in order.
 
-    ``imports`` are pairs of name and path that it needs; ``reach`` are the fields that it can depend on.
+    ``imports`` are pairs of name and path that it needs; ``reach`` are the fields that it can depend on. ``declared``
+    are declarations, added to the template, of fields that an expression could not name otherwise: those that
+    guards, loops or embedded values make, and those whose labels are no identifiers.
     """
 
     name: str
     candidates: tuple[str, ...]
     imports: tuple[tuple[str, str], ...] = ()
     reach: frozenset[int] = frozenset()
+    declared: tuple[str, ...] = ()

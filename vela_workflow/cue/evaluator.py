@@ -60,6 +60,11 @@ class Explanation:
     missing: str = ""
 
     @property
+    def is_optional(self) -> bool:
+        """Whether it lacks a field that is declared and may be left out."""
+        return any("cannot reference optional field" in problem.message for problem in self.problems)
+
+    @property
     def message(self) -> str:
         """All problems in one line."""
         return "; ".join(str(problem) for problem in self.problems)
@@ -195,7 +200,7 @@ class Evaluator:
         chosen = final or reports
         missing = _waited_for(found, chosen, written) or next(messages.missing(reports, written.tag), "")
         because = Because.FINAL if final else Because.NOT_YET
-        return Explanation(because, tuple(messages.problems(chosen, written)), missing)
+        return Explanation(because, tuple(messages.problems(messages.condensed(chosen), written)), missing)
 
     async def check_parameters(self, found: Template, data: Data) -> list[errors.Problem]:
         """Everything in which the parameters do not fit their schema: conflicts, then what is missing."""

@@ -137,7 +137,7 @@ def written_action(struct: Struct) -> Action | None:
             flat = False
     if words.get("#do", STEPS) == STEPS:
         return None
-    provider = words.get("#provider", "builtin")
+    provider = words.get("#provider", "op" if flat else "builtin")
     return Action(words["#do"], provider, legacy=flat and provider in LEGACY_PROVIDERS)
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 
 from vela_workflow import errors
+from vela_workflow.cue.naming import OUT
 from vela_workflow.cue.program import Program
 
 PROGRAM_FILE = "-"
@@ -58,8 +59,14 @@ COMPILE = (
 _PLACE = re.compile(r"^\s+(?:\./)?(?P<file>[^\s:]+):(?P<line>\d+):(?P<column>\d+)$")
 _PATH = re.compile(r"(?:[\w.$#\[\]\-/]|\"[^\"]*\")+")
 _UNUSED = re.compile(r"imported and not used: \"(?P<path>[^\"]+)\"(?: as (?P<name>\w+))?")
+CONFLICT = re.compile(r"conflicting values (?P<one>.+?) and (?P<other>.+?)(?: \(mismatched types .+\))?$", re.DOTALL)
+"""How CUE says that two values do not go together."""
 _LET = re.compile(r"^let\[\]\.?")
 """How CUE names the inside of a ``let``, where the template stands."""
+_VALUE = re.compile(r"""(?<![\w.\]])(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
+"""A quoted value; what stands behind a dot or a letter is a label, or part of a name."""
+_DEFAULTS = re.compile(r"incomplete value (?:(?:true|false|[\d.]+|\"[^\"]*\") \| ){2,}(?:bool|string|int|number)$")
+"""What is left of two declarations such as ``*true | bool`` and ``*false | bool``."""
 _SUMMARY = re.compile(r"\d+ errors in empty disjunction")
 _DATA_COUNT = re.compile(r" \(and \d+ more errors?\)")
 
@@ -110,8 +117,26 @@ def parse(stderr: str) -> list[Report]:
     return [report for report in reports if not _SUMMARY.fullmatch(report.message)] or reports
 
 
+def condensed(reports: list[Report]) -> list[Report]:
+    """The reports with one for each value that no alternative takes, instead of one for each alternative."""
+    by_path: dict[str, list[Report]] = {}
+    for report in reports:
+        by_path.setdefault(report.path, []).append(report)
+    return [one for path, found in by_path.items() for one in (_as_one(found) if path else found)]
+
+
+def _as_one(reports: list[Report]) -> list[Report]:
+    pairs = [(match["one"], match["other"]) for report in reports if (match := CONFLICT.search(report.message))]
+    common = set(pairs[0]).intersection(*pairs) if pairs else set()
+    if len(pairs) < 2 or len(pairs) < len(reports) or len(common) != 1:
+        return reports
+    [value] = common
+    others = dict.fromkeys(one if other == value else other for one, other in pairs)
+    return [dataclasses.replace(reports[0], message=f"{value} is not {' or '.join(others)}")]
+
+
 def _report(head: str, places: list[tuple[str, int, int]]) -> Report:
-    text = _DATA_COUNT.sub("", head.removesuffix(":"))
+    text = _DATA_COUNT.sub("", head.rstrip(":"))
     path, separator, message = text.partition(": ")
     if separator and _PATH.fullmatch(path):
         return Report(message, path, tuple(places))
@@ -128,8 +153,11 @@ def problems(reports: list[Report], program: Program) -> list[errors.Problem]:
     found: dict[tuple[str, str], errors.Problem] = {}
     for report in reports:
         line, column = locate(report, program)
-        message = readable(report.message, program.tag)
-        path = readable_path(report.path, program.tag)
+        asked = report.path.split(".", 1)[0] == OUT
+        # A question of ours: what it is about stands in the message.
+        text = report.message.removeprefix("error in call to encoding/json.Marshal: ") if asked else report.message
+        message = readable(text, program.tag)
+        path = "" if asked else readable_path(report.path, program.tag)
         found.setdefault((message, path), errors.Problem(message, path=path, line=line, column=column))
     return list(found.values())
 
@@ -148,13 +176,18 @@ def readable(message: str, tag: str) -> str:
     """A message without names of ours and without the text of whole values."""
     text = re.sub(rf"\bW_{tag}\.", "", message)
     text = re.sub(rf"\b(?:E|P|J|W|R)_{tag}\b\.?", "", text)
-    return re.sub(r"\s+", " ", text).strip().rstrip(":")
+    text = re.sub(r"\s+", " ", text).strip().rstrip(":")
+    return f"{text}, since defaults that differ cancel each other" if _DEFAULTS.search(text) else text
 
 
 def readable_path(path: str, tag: str) -> str:
     """A CUE path as users write it: ``ports.0.port`` and without names of ours."""
-    text = re.sub(rf"\b(?:E|P|W|_o\d+_\d+)_{tag}\.?", "", path)
-    return _LET.sub("", text.removeprefix("OUT."))
+    return _LET.sub("", re.sub(rf"\b(?:E|P|W|_o\d+_\d+)_{tag}\.?", "", path))
+
+
+def redacted(text: str) -> str:
+    """A message without the values in it, for templates that deal with Secrets; labels in paths stay."""
+    return _VALUE.sub("…", text)
 
 
 def missing(reports: list[Report], tag: str) -> Iterator[str]:

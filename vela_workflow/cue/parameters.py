@@ -15,13 +15,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from vela_workflow import errors
-from vela_workflow.cue import values
+from vela_workflow.cue import messages, values
 from vela_workflow.cue.messages import Report
 
 ROOT = "parameter"
+MISSING = "is required but missing"
 
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[^.]+')
-_CONFLICT = re.compile(r"conflicting values (?P<one>.+?) and (?P<other>.+?)(?: \(mismatched types .+\))?$", re.DOTALL)
 
 
 def conflicts(reports: Iterable[Report]) -> list[Report]:
@@ -35,7 +35,7 @@ def missing(reports: Iterable[Report], known: Collection[str]) -> list[Report]:
     An undecided disjunction is an error only where it is used. ``known`` are paths that are told already.
     """
     return [
-        dataclasses.replace(report, message="is required but missing")
+        dataclasses.replace(report, message=MISSING)
         for report in reports
         if _of_parameter(report) and report.path not in known and report.is_not_yet and not _is_disjunction(report)
     ]
@@ -99,12 +99,22 @@ def _merged(path: str, found: list[errors.Problem], parameter: Mapping[str, Any]
     for part in parts(path):
         value = _child(value, part)
     shown = json.dumps(value, ensure_ascii=False)
-    matches = [_CONFLICT.search(problem.message) for problem in found]
+    matches = [messages.CONFLICT.search(problem.message) for problem in found]
     others = [_other(match, shown) for match in matches if match is not None]
-    first = found[0]
+    first = _with_hint(found[0], path, parameter)
     if not others or len(others) < len(found) or isinstance(value, dict | list):
         return dataclasses.replace(first, path=path or ROOT)
     return dataclasses.replace(first, path=path or ROOT, message=f"{shown} is not {' or '.join(dict.fromkeys(others))}")
+
+
+def _with_hint(problem: errors.Problem, path: str, parameter: Mapping[str, Any]) -> errors.Problem:
+    """What is missing, and what is given under nearly that name."""
+    *parents, name = parts(path) or [""]
+    beside: Any = parameter
+    for part in parents:
+        beside = _child(beside, part)
+    near = errors.nearest(name, beside) if problem.message == MISSING and isinstance(beside, Mapping) else ""
+    return dataclasses.replace(problem, message=f"{MISSING}; there is {near}") if near else problem
 
 
 def _other(match: re.Match[str], shown: str) -> str:

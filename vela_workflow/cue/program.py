@@ -78,6 +78,7 @@ class Builder:
         for index, output in enumerate(outputs):
             for attempt, text in enumerate(output.candidates):
                 parts.add(f"{self.names.output(index, attempt)}: {{\n{text}\n}}\n")
+        parts.add("".join(dict.fromkeys(f"{line}\n" for output in outputs for line in output.declared)))
         parts.add("}\n")
         parts.add(self._results(data).tables())
         if checked:

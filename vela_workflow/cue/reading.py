@@ -103,7 +103,7 @@ def _told_action(entry: Mapping[str, Any]) -> Action | None:
     do = entry.get("do")
     if not isinstance(do, str) or do in ("", STEPS):
         return None
-    provider = str(entry.get("p") or "builtin")
+    provider = str(entry.get("p") or ("builtin" if "n" in entry else "op"))
     return Action(do, provider, legacy="n" not in entry and provider in LEGACY_PROVIDERS)
 
 

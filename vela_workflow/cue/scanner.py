@@ -151,7 +151,12 @@ class _Scanner(Cursor):
         field = self.field()
         if field is not None:
             return field
+        if token.kind == tokens.IDENT and token.text == "else" and (self.op("{", 1) or self.word_follows()):
+            raise ScanError("CUE has no else; write another if with the opposite condition", token.start)
         value = self.expr()
+        if value.alias:
+            name = value.alias
+            raise ScanError(f"{name} = … declares nothing here; write {name}: … or let {name} = …", value.start)
         if value.start == value.end:
             stray = self.peek()
             where = stray.start if stray else len(self.text)

@@ -17,9 +17,10 @@ from typing import Any
 from vela_workflow import errors
 from vela_workflow.cue import compat, elsewhere, library, rewrite, scanner, sites, tokens
 from vela_workflow.cue.library import Library
-from vela_workflow.cue.names import Names, Scope
-from vela_workflow.cue.scanner import Comprehension, Field, Import, Let
+from vela_workflow.cue.names import Names, Scope, declared
+from vela_workflow.cue.scanner import Comprehension, Embed, Field, Import, Let
 from vela_workflow.cue.sites import Survey
+from vela_workflow.cue.syntax import Decl
 from vela_workflow.cue.tokens import Token
 
 TEXT_LIMIT = 512 * 1024
@@ -71,19 +72,48 @@ class Template:
         """
         names = self.survey.names
         refs = [(ref, names.root) for ref, _ in free_refs(scanner.scan(text))]
+        if any(self.is_made(ref.name) for ref, _ in refs):
+            return self.reach_of_everything
         return names.reach_of_refs(refs)
+
+    @property
+    def reach_of_everything(self) -> frozenset[int]:
+        """The ids of all operations: what an expression can depend on that may refer to anything."""
+        return frozenset(site.identity for site in self.survey.sites)
+
+    def is_made(self, name: str) -> bool:
+        """Whether a guard, a loop or an embedded value may make a field of this name that no name can refer to.
+
+        CUE finds names by what the text around them declares; a field that appears by itself is none of that.
+        """
+        root = self.survey.names.root
+        if root.struct is None or self.survey.names.lookup(name, root) or name in self._known(()):
+            return False
+        return any(declared(root.struct, name)) or any(_makes_any(decl) for decl in root.struct.decls)
 
     def unknown_names(self, text: str) -> frozenset[str]:
         """The names in an expression that neither it, the template nor CUE declares; raises ``scanner.ScanError``."""
         file = scanner.scan(text)
-        allowed = {found.name for found in file.imports if _is_known(found.path, self.library)}
-        imported = allowed | {found.name for found in self.imports}
-        known = imported | BUILTINS | {"parameter", "context"}
+        known = self._known(file.imports)
         return frozenset(
             ref.name
             for ref, _ in free_refs(file)
-            if ref.name not in known and not self.survey.names.lookup(ref.name, self.survey.names.root)
+            if ref.name not in known
+            and not self.survey.names.lookup(ref.name, self.survey.names.root)
+            and not self.is_made(ref.name)
         )
+
+    def _known(self, imports: Iterable[Import]) -> frozenset[str]:
+        """The names that every expression on the template can use, with ``imports`` of its own."""
+        allowed = {found.name for found in imports if _is_known(found.path, self.library)}
+        return BUILTINS | allowed | {found.name for found in self.imports} | {"parameter", "context"}
+
+
+def _makes_any(decl: Decl) -> bool:
+    """Whether a declaration may make fields of any name."""
+    if isinstance(decl, Comprehension):
+        return any(_makes_any(inner) for inner in decl.body.decls)
+    return (isinstance(decl, Field) and decl.is_dynamic) or (isinstance(decl, Embed) and not decl.ellipsis)
 
 
 def prepare(text: str, packages: Library, *, upgraded: Callable[[compat.Upgraded], None] | None = None) -> Template:

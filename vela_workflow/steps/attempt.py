@@ -18,8 +18,8 @@ from typing import Any
 
 from vela_workflow import errors
 from vela_workflow.api.constants import Reason
-from vela_workflow.cue import absence, program
-from vela_workflow.cue.evaluator import Act, Because, Evaluation, Evaluator
+from vela_workflow.cue import absence, messages, program
+from vela_workflow.cue.evaluator import Act, Because, Evaluation, Evaluator, Explanation
 from vela_workflow.cue.program import Data, Output, Path
 from vela_workflow.cue.sites import Site
 from vela_workflow.cue.template import Template
@@ -252,13 +252,18 @@ class Attempt:
             if not awaited:
                 inner = ("continue",) if act.action.legacy else ("$params", "continue")
                 why = await self._evaluator.explain(self._template, self._data(), act.path, *inner)
-                if why is not None and why.because is Because.FINAL:
+                if why is not None and (why.because is Because.FINAL or not self._may_come(act.site, why)):
                     return self._failed(act.site, act.path, why.message)
                 awaited = why.missing or why.message if why is not None else ""
             if not message and awaited:
                 message = f"waiting for {awaited}"
         self._waiting = result.Waiting(errors.bounded(message or self._message), self._after)
         return None
+
+    def _may_come(self, site: Site, why: Explanation) -> bool:
+        """Whether a wait is meant so: what it lacks can come of an operation, or is a parameter that may be left out."""
+        others = (other for other in self._template.survey.sites if other is not site)
+        return why.is_optional or any(other.identity in site.reach for other in others)
 
     async def _undecided(self, act: Act) -> result.Result:
         why = await self._evaluator.explain(self._template, self._data(), act.path)
@@ -274,7 +279,8 @@ class Attempt:
     def _failed(self, site: Site, path: Path, text: str) -> result.Failed:
         """An argument that cannot be decided when its turn comes: final, unless it follows from live values."""
         live = bool(site.reach & self._live)
-        return result.Failed(Reason.EXECUTE, outcomes.at(path_text(path), text), retriable=live)
+        shown = messages.redacted(text) if self._sensitive else text
+        return result.Failed(Reason.EXECUTE, outcomes.at(path_text(path), shown), retriable=live)
 
     # Order and reach.
 
@@ -341,7 +347,8 @@ class Attempt:
             if "cycl" in why.message and self._hides(name, evaluation):
                 # Whether CUE sees a cycle or there is one: what stands behind it was not seen, so this is no success.
                 raise errors.Terminal(f"{name}: {why.message}", reason=Reason.RENDERING)
-            self._warnings.append(f"{name}: {why.message}")
+            text = messages.redacted(why.message) if self._sensitive else why.message
+            self._warnings.append(f"{name}: {text}")
 
     def _hides(self, name: str, evaluation: Evaluation) -> bool:
         """Whether an error in a top-level field could keep an operation from being seen."""
@@ -352,7 +359,9 @@ class Attempt:
     async def _why_missing(self, name: str) -> str:
         output = next(output for output in self._asked if output.name == name)
         why = await self._evaluator.explain_output(self._template, self._data(), output)
-        return why.message if why is not None else "it has no value"
+        if why is None:
+            return "it has no value"
+        return messages.redacted(why.message) if self._sensitive else why.message
 
     def _finding(self, found: result.Result) -> Finding:
         watched = bool(self._interest) and not self._unwatched

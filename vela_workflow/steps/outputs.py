@@ -12,11 +12,14 @@ from collections.abc import Iterable
 from vela_workflow import errors
 from vela_workflow.cue import scanner
 from vela_workflow.cue.program import Output
-from vela_workflow.cue.template import Template
+from vela_workflow.cue.syntax import Field
+from vela_workflow.cue.template import Template, free_refs
 
 _RETURNS = "$returns"
-_PATH = re.compile(r"""[\w$#]+(?:\s*\.\s*[\w$#]+|\s*\.\s*"[^"\\]*"|\[\s*(?:\d+|"[^"\\]*")\s*\])*""")
+_PATH = re.compile(r"""(?!\d)[\w$#]+(?:\s*\.\s*[\w$#]+|\s*\.\s*"[^"\\]*"|\[\s*(?:\d+|"[^"\\]*")\s*\])*""")
 """A plain path, behind which a selector can be written; behind any other expression it would be a syntax error."""
+_QUOTED = re.compile(r"""\s*"(?P<label>[^"\\]+)"\s*(?=[.\[])""")
+"""The beginning of a path that CUE takes for a text: a label that is no identifier."""
 
 
 def plan(wanted: Iterable[tuple[str, str]], template: Template) -> tuple[tuple[Output, ...], dict[str, str]]:
@@ -29,19 +32,45 @@ def plan(wanted: Iterable[tuple[str, str]], template: Template) -> tuple[tuple[O
     wrong: dict[str, str] = {}
     for name, expression in wanted:
         try:
-            scanned = scanner.scan(expression)
-            candidates = tuple(text for text in _candidates(expression, scanned) if not template.unknown_names(text))
-            if not candidates:
-                unknown = ", ".join(sorted(template.unknown_names(expression)))
-                wrong[name] = f"the template has no {unknown}"
-                continue
+            output = _output(name, expression, template)
         except scanner.ScanError as error:
             wrong[name] = error.message
             continue
-        imports = tuple((item.name, item.path) for item in scanned.imports)
-        reach = template.reach_of_text(candidates[0])
-        found.append(Output(name, tuple(_body(text) for text in candidates), imports, reach))
+        if output is None:
+            unknown = ", ".join(sorted(template.unknown_names(expression)))
+            wrong[name] = f"the template has no {unknown}; it has {_fields(template)}"
+        else:
+            found.append(output)
     return tuple(found), wrong
+
+
+def _output(name: str, expression: str, template: Template) -> Output | None:
+    """What to ask for; ``None`` when the expression refers to what is not there. Raises ``scanner.ScanError``."""
+    declared: list[str] = []
+    alias = ""
+    quoted = _QUOTED.match(expression)
+    if quoted is not None:
+        # A label alias is the only way to refer to such a field from beside it.
+        alias = f"field_{quoted['label'].encode().hex()}"
+        declared.append(f'{alias}="{quoted["label"]}"?: _')
+        expression = f"{alias}{expression[quoted.end() :]}"
+    scanned = scanner.scan(expression)
+    texts = _candidates(expression, scanned)
+    candidates = tuple(text for text in texts if not template.unknown_names(text) - {alias})
+    if not candidates:
+        return None
+    reach = template.reach_of_everything if alias else template.reach_of_text(candidates[0])
+    refs = {ref.name for ref, _ in free_refs(scanned)} - {alias}
+    declared += [f"{ref}?: _" for ref in sorted(refs) if template.is_made(ref)]
+    imports = tuple((item.name, item.path) for item in scanned.imports)
+    return Output(name, tuple(_body(text) for text in candidates), imports, reach, tuple(declared))
+
+
+def _fields(template: Template) -> str:
+    """The fields at the top of a template, for people who look for the right one."""
+    names = [decl.name for decl in template.file.body.decls if isinstance(decl, Field) and not decl.is_definition]
+    shown = [name for name in dict.fromkeys(names) if name is not None and not name.startswith("_")]
+    return ", ".join(dict.fromkeys([*shown, "parameter", "context"]))
 
 
 def _candidates(expression: str, scanned: scanner.File) -> list[str]:

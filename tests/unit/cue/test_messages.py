@@ -83,3 +83,17 @@ def test_selectors(part: str | int, selector: str) -> None:
 @pytest.mark.parametrize("name", ["a", "_a", "#a", '"', '"_', "", "a\n", "é"])
 def test_labels_and_names(name: str) -> None:
     assert unlabelled(label(name)) == name
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ('a: conflicting values "s3cret" and int', "a: conflicting values … and int"),
+        ("conflicting values 'by\\'tes' and string", "conflicting values … and string"),
+        ('data."a.b", line 2:3: invalid value "s" (out of bound =~"^x$")', 'data."a.b", line 2:3: invalid value … (out of bound =~…)'),
+        ("waiting for a['b'].c", "waiting for a[…].c"),
+        ("undefined field: it's", "undefined field: it's"),
+    ],
+)  # fmt: skip
+def test_values_are_left_out_where_they_may_be_secret(message: str, shown: str) -> None:
+    assert messages.redacted(message) == shown
