@@ -113,7 +113,7 @@ def test_a_new_step_type_works_from_the_start(run: Def, tmp_path: Path) -> None:
 VET = [
     pytest.param("a: kube.#Aply & {}", "kube", "Aply", id="an operation that is not there"),
     pytest.param("a: kube.#Apply & {$params: cluster: 3}", "3", "conflicting values 3", id="a wrong type"),
-    pytest.param('a: kube.#Apply & {$params: clutser: ""}', "clutser", "field not allowed", id="an unknown argument"),
+    pytest.param('a: kube.#Apply & {$params: clutser: ""}', "clutser", "has no field", id="an unknown argument"),
     pytest.param("a: paramter.x", "paramter", 'reference "paramter" not found', id="a misspelt name"),
     pytest.param('a: 1 & "x"', '"x"', "conflicting values 1", id="a contradiction"),
     pytest.param("a: strings.ToUpper(5)", "5", "cannot use 5", id="a wrong argument of a function"),
