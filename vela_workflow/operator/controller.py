@@ -32,8 +32,10 @@ from vela_workflow.clusters.watch import WatchHub
 from vela_workflow.operator import fence, sharding
 from vela_workflow.operator.queue import WorkQueue
 from vela_workflow.operator.telemetry import Telemetry
+from vela_workflow.runs.contract import Decision, Memory
 from vela_workflow.runs.definitions import Definitions
-from vela_workflow.runs.driver import Decision, Driver, Memory, RunReplacedError
+from vela_workflow.runs.driver import Driver
+from vela_workflow.runs.record import RunReplacedError
 
 logger = logging.getLogger(__name__)
 

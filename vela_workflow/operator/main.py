@@ -37,8 +37,9 @@ from vela_workflow.operator.retention import Retention, Rules
 from vela_workflow.operator.telemetry import Packages, Telemetry
 from vela_workflow.providers import registry as packages
 from vela_workflow.providers.config import templates as config_templates
+from vela_workflow.runs.contract import Tools
 from vela_workflow.runs.definitions import Definitions
-from vela_workflow.runs.driver import Driver, Tools
+from vela_workflow.runs.driver import Driver
 from vela_workflow.settings import Settings
 
 logger = logging.getLogger(__name__)

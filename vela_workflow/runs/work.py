@@ -28,7 +28,7 @@ from vela_workflow.steps.attempt import Attempt, Step
 from vela_workflow.steps.operations import Identity, Operations
 
 if TYPE_CHECKING:
-    from vela_workflow.runs.driver import Memory, Tools
+    from vela_workflow.runs.contract import Memory, Tools
 
 JSON = dict[str, Any]
 

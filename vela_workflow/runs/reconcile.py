@@ -1,0 +1,232 @@
+"""One reconcile of one run, from what is stored to what is stored.
+
+Plan, let the engine say what may start, do all of that concurrently, tell the engine what came of it, until nothing
+more can start; then write it down once (design 3). A view that is older than our last write is never acted on; an
+effect is never repeated because of a conflict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from vela_workflow import errors
+from vela_workflow.api import constants
+from vela_workflow.clusters import errors as cluster_errors
+from vela_workflow.engine import ids, run_pass, scope, tasks
+from vela_workflow.engine import plan as plans
+from vela_workflow.engine import result as results
+from vela_workflow.engine.summary import Conclusion
+from vela_workflow.runs import restarts
+from vela_workflow.runs.contract import Decision, Tools
+from vela_workflow.runs.journal import RunJournal
+from vela_workflow.runs.pace import Pace
+from vela_workflow.runs.record import RunRecord
+from vela_workflow.runs.work import Worker
+
+JSON = dict[str, Any]
+
+CHECKPOINT = 1.0
+"""Seconds after which a pass that is still busy shows what it has come to."""
+
+
+class Reconcile:
+    """One reconcile; ``run`` once."""
+
+    def __init__(self, tools: Tools, checkpoints: Pace, record: RunRecord, woken: frozenset[str]) -> None:
+        self._tools = tools
+        self._checkpoints = checkpoints
+        self._record = record
+        self._woken = woken
+
+    async def run(self) -> Decision:
+        """Carry the run on as far as it goes now."""
+        began = time.perf_counter()
+        try:
+            steps, mode = await self._steps()
+        except errors.WorkflowError as error:
+            return await self._cannot_start(error)
+        plan = plans.Plan.build(steps, mode, self._record.status.get("mode"), field_path="spec.workflowSpec.steps")
+        await restarts.carry_out(self._record, plan, self._tools.reporter, self._tools.clock)
+        if self._record.status.get("finished"):
+            return Decision(self._record.body, finished=True)
+        if self._tools.observer is not None:
+            self._tools.observer.planned(time.perf_counter() - began)
+        current = self._start(plan)
+        missing = self._missing_definition(plan)
+        if missing:
+            current.blocked(missing)
+        else:
+            await self._carry_out(current)
+        return await self._conclude(current)
+
+    def _start(self, plan: plans.Plan) -> run_pass.Pass:
+        if self._tools.observer is not None:
+            self._tools.observer.begun(
+                self._record.body, ids.execution(self._record.context.engine.get("restarts") or {})
+            )
+        return run_pass.Pass(
+            plan,
+            self._identity(),
+            self._record.status,
+            self._record.context.engine,
+            variables=self._record.context.variables,
+            woken=self._woken,
+        )
+
+    # What is to be done.
+
+    async def _steps(self) -> tuple[list[JSON], JSON | None]:
+        """The steps of the run, its own or those of the Workflow that it names, and their mode (engine 2.3)."""
+        spec = self._record.body.get("spec") or {}
+        inline = spec.get("workflowSpec")
+        if isinstance(inline, dict):
+            return list(inline.get("steps") or ()), spec.get("mode")
+        name = spec.get("workflowRef")
+        if not name:
+            raise errors.Invalid([errors.Problem("there is neither workflowSpec nor workflowRef", path="spec")])
+        kind = constants.WORKFLOW
+        try:
+            workflow = await self._tools.client.get(kind.api_version, kind.kind, self._record.namespace, str(name))
+        except cluster_errors.NotFound as error:
+            raise errors.WorkflowError(f"failed to get workflow ref: {error}") from None
+        return list(workflow.get("steps") or ()), spec.get("mode") or workflow.get("mode")
+
+    def _identity(self) -> scope.Identity:
+        metadata, spec = self._record.body["metadata"], self._record.body.get("spec") or {}
+        custom = spec.get("context")
+        return scope.Identity(
+            name=metadata["name"],
+            namespace=metadata["namespace"],
+            uid=metadata["uid"],
+            generation=metadata.get("generation"),
+            custom=custom if isinstance(custom, dict) else {},
+        )
+
+    def _missing_definition(self, plan: plans.Plan) -> str:
+        """What a run that has not begun lacks: nothing starts before every step type is known (engine 11)."""
+        if self._record.status.get("steps"):
+            return ""
+        namespace = self._record.namespace
+        for step in plan.by_path.values():
+            if step.is_group:
+                continue
+            try:
+                self._tools.definitions.template(step.type, namespace)
+            except errors.Invalid:
+                continue
+            except errors.WorkflowError as error:
+                self._tools.definitions.wait((namespace, self._record.name), step.type)
+                return f'step "{step.name}": {error}'
+        return ""
+
+    # Doing it.
+
+    async def _carry_out(self, current: run_pass.Pass) -> None:
+        """Do what the engine gives, concurrently, until it gives no more."""
+        worker = Worker(
+            self._tools,
+            self._record.body,
+            self._record.context,
+            self._record.memory,
+            RunJournal(self._record.context, self._record.persist),
+        )
+        running: dict[asyncio.Task[Any], tasks.Task] = {}
+        try:
+            self._launch(worker, current, running)
+            worker.foresee(current)
+            shown = self._tools.clock()
+            while running:
+                timeout = _shorter(CHECKPOINT, current.next_look(self._tools.clock()))
+                done, _ = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                for finished in done:
+                    self._tell(current, running.pop(finished), finished)
+                self._launch(worker, current, running)
+                if running:
+                    worker.foresee(current)
+                now = self._tools.clock()
+                if running and (now - shown).total_seconds() >= CHECKPOINT and self._checkpoints.allows():
+                    await self._checkpoint(current)
+                    shown = now
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _launch(self, worker: Worker, current: run_pass.Pass, running: dict[asyncio.Task[Any], tasks.Task]) -> None:
+        while True:
+            given = current.advance(self._tools.clock())
+            for task in given:
+                if isinstance(task, tasks.Execute):
+                    missing = worker.missing(task)
+                    if missing:
+                        current.blocked(missing, task)
+                        continue
+                running[asyncio.ensure_future(worker.carry_out(task, current))] = task
+            if not given or running:
+                return
+
+    def _tell(self, current: run_pass.Pass, task: tasks.Task, finished: asyncio.Task[Any]) -> None:
+        answer = finished.result()
+        if isinstance(answer, results.Succeeded | results.Broken) and answer.outputs:
+            answer = self._fitting(answer)
+        now = self._tools.clock()
+        if isinstance(task, tasks.EvaluateCondition):
+            current.condition(task, answer, now)
+        elif isinstance(task, tasks.EvaluateInput):
+            current.input(task, answer, now)
+        else:
+            current.finished(task, answer, now)
+
+    def _fitting(self, answer: results.Succeeded | results.Broken) -> results.Result:
+        """What a step came to; when its outputs do not fit into the context it has failed (decisions 21)."""
+        try:
+            self._record.context.make_room(answer.outputs, "outputs")
+        except errors.Terminal as error:
+            return results.Failed(constants.Reason.OUTPUT, error.message)
+        return answer
+
+    # Writing it down.
+
+    async def _conclude(self, current: run_pass.Pass) -> Decision:
+        conclusion = current.conclude(self._tools.clock())
+        self._forget_ended(conclusion)
+        conclusion = await self._stored(current, conclusion)
+        self._tools.reporter.transitions(self._record.body, conclusion.transitions)
+        if self._record.status.get("finished"):
+            return Decision(self._record.body, finished=True)
+        # What users asked for meanwhile is in the status now, and acted on by the next pass.
+        after = 0.0 if self._record.folded else conclusion.requeue_after
+        return Decision(self._record.body, after, dict(self._record.memory.interests))
+
+    async def _checkpoint(self, current: run_pass.Pass) -> None:
+        """Show what a long pass has come to so far."""
+        async with self._record.lock:
+            await self._stored(current, current.conclude(self._tools.clock()))
+
+    async def _stored(self, current: run_pass.Pass, conclusion: Conclusion) -> Conclusion:
+        """Write a conclusion, or the one that says why it cannot be written."""
+        try:
+            await self._record.store(conclusion)
+        except errors.Terminal as error:
+            # What is remembered of the steps does not fit; what they started with takes most of it.
+            current.blocked(error.message)
+            conclusion = current.conclude(self._tools.clock())
+            await self._record.write(dict(conclusion.status))
+        return conclusion
+
+    def _forget_ended(self, conclusion: Conclusion) -> None:
+        for table in (self._record.memory.succeeded, self._record.memory.interests):
+            for step_id in set(table) - conclusion.in_flight:
+                table.pop(step_id)
+
+    async def _cannot_start(self, error: errors.WorkflowError) -> Decision:
+        """The steps of the run cannot be had: say so, and look again later."""
+        current = self._start(plans.Plan.build([], None, self._record.status.get("mode")))
+        current.blocked(str(error))
+        return await self._conclude(current)
+
+
+def _shorter(one: float, other: float | None) -> float:
+    return one if other is None else max(0.0, min(one, other))

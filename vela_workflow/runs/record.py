@@ -1,0 +1,186 @@
+"""A run as it is stored: its object and its context, and how both are written.
+
+The context is written only when there is something to keep, the status once at the end of a turn. What users asked for
+meanwhile is folded in when a write is refused. Nothing is written over what another process has written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from vela_workflow import errors
+from vela_workflow.api import constants
+from vela_workflow.clusters import errors as cluster_errors
+from vela_workflow.clusters.client import ClusterClient
+from vela_workflow.engine import fold
+from vela_workflow.engine.summary import Conclusion
+from vela_workflow.runs import patching
+from vela_workflow.runs.context import ContextStore, RunContext
+from vela_workflow.runs.contract import Memory
+from vela_workflow.steps.journal import Superseded
+
+JSON = dict[str, Any]
+
+WRITES = 6
+"""How often a status is written again because others wrote meanwhile, before the whole pass is repeated."""
+
+
+class RunReplacedError(errors.WorkflowError):
+    """The run was deleted and another one of its name made while it was worked on."""
+
+
+class RunRecord:
+    """One run. ``body`` is its object as it was read or written last; ``lock`` is held by whoever writes both parts.
+
+    ``folded`` says that users asked for something which was taken into the status and not acted on yet.
+    """
+
+    def __init__(
+        self, client: ClusterClient, contexts: ContextStore, *, body: JSON, context: RunContext, memory: Memory
+    ) -> None:
+        self._client = client
+        self._contexts = contexts
+        self.body = body
+        self.context = context
+        self.memory = memory
+        self.lock = asyncio.Lock()
+        self.folded = False
+        self._revision = context.variables.revision
+        self._memos = dict(context.memos)
+
+    @property
+    def status(self) -> JSON:
+        """The status of the run."""
+        return self.body.get("status") or {}
+
+    @property
+    def namespace(self) -> str:
+        """Where the run is."""
+        return str(self.body["metadata"]["namespace"])
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return str(self.body["metadata"]["name"])
+
+    @property
+    def backend(self) -> JSON:
+        """What ``status.contextBackend`` says of the context."""
+        return {"apiVersion": "v1", "kind": "ConfigMap", "name": self.context.name, "namespace": self.namespace}
+
+    @property
+    def _key(self) -> tuple[str, str, str, str]:
+        kind = constants.WORKFLOW_RUN
+        return kind.api_version, kind.kind, self.namespace, self.name
+
+    async def keep(self, *, insist: bool = False) -> bool:
+        """Write the context; false when there is nothing to keep. Raises ``Conflict`` when somebody else wrote it.
+
+        ``insist`` writes all the same: something has happened that must be known.
+        """
+        return await self._contexts.save(self.body, self.context, insist=insist)
+
+    async def persist(self, *, insist: bool = False) -> None:
+        """Make the context durable, and findable: for the journal, in the middle of a pass; raises ``Superseded``."""
+        async with self.lock:
+            try:
+                await self.keep(insist=insist)
+                while not self.status.get("contextBackend"):
+                    try:
+                        await self.patch({"contextBackend": self.backend}, guarded=True)
+                    except cluster_errors.Conflict:
+                        await self._take_theirs()
+            except cluster_errors.Conflict as error:
+                raise Superseded(str(error)) from error
+
+    async def store(self, conclusion: Conclusion) -> None:
+        """Write what a pass has come to: the context if there is something to keep, and the status."""
+        context = self.context
+        changed = conclusion.state_changed or context.variables.revision != self._revision
+        changed = changed or context.memos != self._memos
+        context.engine = conclusion.state
+        context.waiting = _waiting(self.memory)
+        status = dict(conclusion.status)
+        if context.exists or conclusion.state_needed or context.variables.values or context.memos or context.journal:
+            if changed or not context.exists:
+                await self.keep()
+            status["contextBackend"] = self.backend
+        self._revision, self._memos = context.variables.revision, dict(context.memos)
+        await self.write(status)
+
+    async def write(self, ours: JSON) -> None:
+        """Write the status once; what users asked for meanwhile is folded in (decisions 25).
+
+        Raises ``RunReplacedError``, and ``Superseded`` when another process carries the run out as well.
+        """
+        base = self.status
+        for attempt in range(WRITES):
+            patch = patching.status_patch(self.status, ours, self.body["metadata"]["resourceVersion"])
+            if patch is None:
+                return
+            try:
+                self.body = await self._client.patch(*self._key, patch, subresource="status")
+            except cluster_errors.Conflict:
+                if attempt == WRITES - 1:
+                    raise
+                theirs = await self._theirs()
+                ours = fold.fold(base, ours, theirs.get("status") or {})
+                self.folded = True
+                base = theirs.get("status") or {}
+                self.body = theirs
+                continue
+            self.memory.written = True
+            return
+
+    async def patch(self, changes: JSON, *, guarded: bool = False) -> None:
+        """Merge changes into the status, whatever others wrote meanwhile, or ``guarded`` only if nobody did."""
+        body: JSON = {"status": changes}
+        if guarded:
+            body["metadata"] = {"resourceVersion": self.body["metadata"]["resourceVersion"]}
+        self.body = await self._client.patch(*self._key, body, subresource="status")
+
+    async def drop_annotation(self, name: str) -> None:
+        """Remove an annotation of the run."""
+        self.body = await self._client.patch(*self._key, {"metadata": {"annotations": {name: None}}})
+
+    async def _theirs(self) -> JSON:
+        """The run as somebody else has left it."""
+        theirs = await self._client.get(*self._key)
+        if theirs["metadata"]["uid"] != self.body["metadata"]["uid"]:
+            raise RunReplacedError(f"run {self.name} was replaced by another one of its name")
+        if fold.is_by_another_process(self.status, theirs.get("status") or {}):
+            raise Superseded(f"run {self.name} is carried out by another process as well")
+        return theirs
+
+    async def _take_theirs(self) -> None:
+        """See what others wrote; raises ``Conflict`` when somebody else carries this run out."""
+        theirs = await self._client.get(*self._key)
+        status = dict(theirs.get("status") or {})
+        # Our own write may have been carried out though its answer was lost.
+        named = status.pop("contextBackend", None) is not None
+        # But one that was written over what somebody had left may have met somebody who was still at it.
+        ours = not named or not self.context.taken_over
+        ours = ours and (not named or await self._contexts.is_current(self.body, self.context))
+        if status != self.status or not ours:
+            raise cluster_errors.Conflict(f"run {self.name} was changed by others while it was carried out")
+        self.body = theirs
+
+
+def _waiting(memory: Memory) -> JSON:
+    """What waiting steps wait for, for those who ask why (``explain``)."""
+    return {
+        step_id: {
+            "interests": [
+                {
+                    "cluster": interest.cluster,
+                    "apiVersion": interest.api_version,
+                    "kind": interest.kind,
+                    "namespace": interest.namespace,
+                    "name": interest.name,
+                }
+                for interest in interests
+            ]
+        }
+        for step_id, interests in sorted(memory.interests.items())
+    }
