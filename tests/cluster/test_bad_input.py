@@ -35,6 +35,15 @@ TEMPLATES = {
     "conflict": 'import "vela/builtin"\nm: builtin.#Message & {$params: message: "a" & "b"}\nparameter: {}',
     "incomplete": 'import "vela/builtin"\nm: builtin.#Message & {$params: message: x}\nx: string\nparameter: {}',
     "wrong-wait": 'import "vela/builtin"\nw: builtin.#ConditionalWait & {$params: continue: "yes"}\nparameter: {}',
+    "misspelt": 'import "vela/op"\nw: op.#Suspend & {durations: "1s"}\nparameter: {}',
+    "of-applications": 'import "vela/op"\nx: op.#Load\nparameter: {}',
+    "secret": """
+import ("encoding/base64", "vela/op")
+made: op.#Apply & {value: {apiVersion: "v1", kind: "Secret", metadata: name: "kept", stringData: key: "s3cret"}}
+key: op.#ConvertString & {bt: base64.Decode(null, made.value.data.key)}
+m: op.#Message & {message: key.str & "another"}
+parameter: {}
+""",
     "endless": """
 import "list"
 r: list.Range(0, 300, 1)
@@ -102,6 +111,9 @@ ROWS = [
     of_type("embed", "failed/Rendering", "@extern"),
     of_type("strict", "failed/Rendering", "port", "name", "mode", properties={"port": 70000, "mode": "c"}),
     of_type("conflict", "failed/Execute", "m", "conflicting"),
+    of_type("misspelt", "failed/Rendering", 'no field "durations"', 'did you mean "duration"'),
+    of_type("of-applications", "failed/Rendering", "#Load", "Application"),
+    of_type("secret", "failed/FailedAfterRetries", "conflicting values … and …", retry={"limit": 0}),
     of_type("incomplete", "failed/Execute", "m", "incomplete value string"),
     of_type("wrong-wait", "failed/Execute", "w"),
     of_type("endless", "failed/Rendering", "5 s", outputs=[{"name": "o", "valueFrom": "result"}]),

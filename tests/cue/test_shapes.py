@@ -157,6 +157,31 @@ SHAPES = {
             "number": 42,
         },
     ),
+    "outputs written for the older form": Shape(
+        """
+        import "vela/kube"
+        apply: kube.#Apply & {$params: value: kind: "A"}
+        output: kube.#Read & {$params: value: kind: "B"}
+        """,
+        "apply output",
+        canned={"*": kind},
+        outputs={
+            "path": "apply.value.z",
+            "known": "output.value.z",
+            "both": "apply.value.z + output.value.z",
+            "spelt": '"\\(apply.value.z)"',
+            "whole": "apply",
+            "newer": "apply.$params.value.kind + output.$returns.value.z",
+        },
+        values={
+            "path": "A",
+            "known": "B",
+            "both": "AB",
+            "spelt": "A",
+            "whole": {"$params": {"value": {"kind": "A"}, "cluster": ""}, "$returns": {"value": {"z": "A"}}},
+            "newer": "AB",
+        },
+    ),
     "operations by hand, in either form": Shape(
         """
         a: {#do: "read", value: {kind: "A"}}

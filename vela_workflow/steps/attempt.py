@@ -261,7 +261,7 @@ class Attempt:
         return None
 
     def _may_come(self, site: Site, why: Explanation) -> bool:
-        """Whether a wait is meant so: what it lacks can come of an operation, or is a parameter that may be left out."""
+        """Whether what a wait lacks can come of an operation, or is a parameter that is left out on purpose."""
         others = (other for other in self._template.survey.sites if other is not site)
         return why.is_optional or any(other.identity in site.reach for other in others)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from vela_workflow import errors
 from vela_workflow.cue import scanner
 from vela_workflow.cue.program import Output
+from vela_workflow.cue.survey import Key
 from vela_workflow.cue.syntax import Field
 from vela_workflow.cue.template import Template, free_refs
 
@@ -55,7 +56,7 @@ def _output(name: str, expression: str, template: Template) -> Output | None:
         declared.append(f'{alias}="{quoted["label"]}"?: _')
         expression = f"{alias}{expression[quoted.end() :]}"
     scanned = scanner.scan(expression)
-    texts = _candidates(expression, scanned)
+    texts = dict.fromkeys([*_candidates(expression, scanned), _moved(expression, scanned, template)])
     candidates = tuple(text for text in texts if not template.unknown_names(text) - {alias})
     if not candidates:
         return None
@@ -82,6 +83,21 @@ def _candidates(expression: str, scanned: scanner.File) -> list[str]:
         elif _PATH.fullmatch(expression.strip()):
             texts.append(f"{expression.strip()}.{_RETURNS}")
     return texts
+
+
+def _moved(expression: str, scanned: scanner.File, template: Template) -> str:
+    """An expression with ``$returns`` behind every operation of the newer form that it looks into."""
+    newer = {
+        site.path[0].name
+        for site in template.survey.sites
+        if isinstance(site.path[0], Key) and len(site.path) == 1 and site.action and not site.action.legacy
+    }
+    text = expression
+    for ref in sorted((ref for ref, _ in free_refs(scanned)), key=lambda ref: -ref.start):
+        if ref.name in newer and ref.tail and ref.tail[0] is not None and not ref.tail[0].startswith("$"):
+            end = ref.start + len(ref.name)
+            text = f"{text[:end]}.{_RETURNS}{text[end:]}"
+    return text
 
 
 def _body(text: str) -> str:
