@@ -182,6 +182,30 @@ SHAPES = {
             "newer": "AB",
         },
     ),
+    "fields of computed labels keep their order": Shape(
+        """
+        import "vela/kube"
+        all: {
+            for k, v in parameter.of {
+                "r-\\(k)": kube.#Read & {$params: value: {kind: v}}
+            }
+        }
+        nested: {
+            for k, v in parameter.of {
+                (k): inner: "s-\\(k)": kube.#Read & {$params: value: {kind: v}} @step(1)
+            }
+        }
+        """,
+        "all.r-z all.r-a all.r-m nested.z.inner.s-z nested.a.inner.s-a nested.m.inner.s-m",
+        parameter={"of": {"z": "1", "a": "2", "m": "3"}},
+        canned={"*": kind},
+        outputs={
+            "keys": "[for k, v in all {k}]",
+            "kinds": "[for k, v in all {v.$returns.value.z}]",
+            "nested": "[for k, v in nested {k}]",
+        },
+        values={"keys": ["r-z", "r-a", "r-m"], "kinds": ["1", "2", "3"], "nested": ["z", "a", "m"]},
+    ),
     "operations by hand, in either form": Shape(
         """
         a: {#do: "read", value: {kind: "A"}}

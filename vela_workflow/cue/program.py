@@ -203,13 +203,23 @@ class Builder:
         return f"[if ({key} & int) != _|_ {{{key}}}, if ({key} & int) == _|_ {places}][0]"
 
     def _label(self, number: int, field: Field, edit: Rewrite) -> None:
-        """Give a computed label a name, so that the marker table and the field itself use the same value."""
+        """Give a computed label a name, so that the marker table and the field itself use the same value.
+
+        The name is bound by a clause around the field: a ``let`` beside it would turn the order of the fields that a
+        loop makes. Only an alias of the field, which has to stay where others see it, leaves no other place.
+        """
         name = self.names.label(number)
         label = self.template.text[field.label_start : field.label_end]
         loops = next(loops for found, loops in self.template.survey.computed.values() if found is field)
         index = "/".join(f"\\({self.names.index(loop)})" for loop in loops)
-        marker = f'let {name} = {label}, {self.names.table(number)}: ({name}): "{index}": true, '
-        self._beside(field, marker, edit)
+        marker = f'{self.names.table(number)}: ({name}): "{index}": true, '
+        if field.alias:
+            self._beside(field, f"let {name} = {label}, {marker}", edit)
+        else:
+            before, after = f"if true let {name} = {label} {{{marker}", "}"
+            if field.chained:
+                before, after = "{" + before, after + "}"
+            edit.wrap(field.start, field.end, before, after, rank=1)
         edit.insert(field.label_start, f"({name})", size=-2)
         edit.cut(field.label_start, field.label_end)
 
