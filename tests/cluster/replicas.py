@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
-import json
 import threading
-import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from tests import web
 from tests.cluster import operator_fixture as fixture
 from tools.processes import free_port
 from tools.rest import Api
@@ -105,57 +103,25 @@ def replicas(api: Api, namespace: str, folder: Path, **settings: Any) -> Iterato
         made.close()
 
 
-class Counting:
+class Counting(web.Server):
     """A service that counts POSTs by run and step; ``delay`` is how many seconds it takes for each."""
 
     def __init__(self, delay: float = 0.0) -> None:
+        super().__init__()
         self.counts: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._delay = delay
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    @property
-    def url(self) -> str:
-        """Where it answers."""
-        return f"http://127.0.0.1:{self._server.server_port}/"
-
-    def __enter__(self) -> Counting:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def until(self, wanted: Callable[[Counter[str]], bool], timeout: float = fixture.PATIENCE) -> None:
         """Wait until the counts are as wanted."""
         with self._changed:
             assert self._changed.wait_for(lambda: wanted(self.counts), timeout), self.counts
 
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
-        counting = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                # uid / step / path / attempt: the same request again differs in the attempt at most
-                key = self.headers["Idempotency-Key"].rpartition("/")[0]
-                self.rfile.read(int(self.headers["Content-Length"]))
-                with counting._changed:
-                    counting.counts[key] += 1
-                    counting._changed.notify_all()
-                time.sleep(counting._delay)
-                data = json.dumps({"done": True}).encode()
-                with contextlib.suppress(ConnectionError):
-                    self.send_response(200)
-                    self.send_header("Content-Length", str(len(data)))
-                    self.end_headers()
-                    self.wfile.write(data)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        return Handler
+    def answer(self, request: web.Request) -> web.Answer:
+        # uid / step / path / attempt: the same request again differs in the attempt at most
+        key = request.headers["Idempotency-Key"].rpartition("/")[0]
+        with self._changed:
+            self.counts[key] += 1
+            self._changed.notify_all()
+        self.closed.wait(self._delay)
+        return web.Answer.of({"done": True})

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
-import json
 import secrets
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import web
 from tests.cluster import operator_fixture as fixture
 from tests.cluster.providers.certificates import Authority
 from tools.rest import Api
@@ -20,53 +18,27 @@ from vela_workflow.api import constants
 
 JSON = dict[str, Any]
 KIND = constants.PACKAGE
-Answer = tuple[int, bytes]
 
 
-class Service:
-    """A service on the loopback address that notes its requests and answers by the last part of the path."""
+class Service(web.Server):
+    """A service that answers by the last part of the path, and else with what it was sent."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.requests: list[JSON] = []
-        self.answers: dict[str, Answer] = {}
-        service = self
+        super().__init__(context)
+        self.answers: dict[str, web.Answer] = {}
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                do = self.path.rpartition("/")[2]
-                service.requests.append({"path": self.path, "headers": dict(self.headers), "body": json.loads(body)})
-                status, answer = service.answers.get(do, (200, body))
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                """Say nothing."""
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if context is not None:
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.address = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def answer(self, request: web.Request) -> web.Answer:
+        return self.answers.get(request.path.rpartition("/")[2], web.Answer(body=request.body))
 
     def sent(self, do: str) -> list[JSON]:
         """The bodies of the requests for an operation."""
-        return [one["body"] for one in self.requests if one["path"].endswith(f"/{do}")]
+        return [one.json for one in self.requests if one.path.endswith(f"/{do}")]
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    made = Service()
-    yield made
-    made.close()
+    with Service() as made:
+        yield made
 
 
 Install = Callable[..., str]
@@ -134,24 +106,24 @@ def start(runs: fixture.Runs, package: str, template: str = STEP, **properties: 
 
 
 def test_an_operation_is_a_post_to_the_service(runs: fixture.Runs, service: Service, install: Install) -> None:
-    service.answers["greet"] = (201, b'{"text": "hello you", "count": 3, "big": 9007199254740993}')
+    service.answers["greet"] = web.Answer(201, b'{"text": "hello you", "count": 3, "big": 9007199254740993}')
     header = {"Authorization": "Bearer t"}
     where = {"protocol": "http", "endpoint": f"http://{service.address}/v1/", "header": header}
     run = start(runs, install(GREET, provider=where))
     run.ended("succeeded")
     assert run.variables()["said"] == {"text": "hello you", "count": 3, "big": 9007199254740993}
     (request,) = service.requests
-    assert request["path"] == "/v1/greet"
-    assert request["body"] == {"name": "you", "times": 1}
-    assert request["headers"]["Content-Type"] == "application/json"
-    assert request["headers"]["Authorization"] == "Bearer t"
-    assert request["headers"]["Idempotency-Key"].startswith(run.uid)
+    assert request.path == "/v1/greet"
+    assert request.json == {"name": "you", "times": 1}
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["Authorization"] == "Bearer t"
+    assert request.headers["Idempotency-Key"].startswith(run.uid)
 
 
 def test_a_service_may_be_named_without_its_protocol(runs: fixture.Runs, service: Service, install: Install) -> None:
     run = start(runs, install(GREET, provider={"protocol": "http", "endpoint": service.address}))
     run.ended("succeeded")
-    assert service.requests[0]["path"] == "/greet"
+    assert service.requests[0].path == "/greet"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +137,7 @@ def test_a_service_may_be_named_without_its_protocol(runs: fixture.Runs, service
 def test_any_json_is_an_answer(
     runs: fixture.Runs, service: Service, install: Install, answer: bytes, value: JSON
 ) -> None:
-    service.answers["greet"] = (200, answer)
+    service.answers["greet"] = web.Answer(200, answer)
     run = start(runs, install(GREET))
     run.ended("succeeded")
     assert run.variables()["said"] == value
@@ -174,13 +146,13 @@ def test_any_json_is_an_answer(
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        pytest.param((500, b'{"error": "no"}'), 'answered greet with status 500: {"error": "no"}', id="500"),
-        pytest.param((404, b""), "answered greet with status 404", id="404"),
-        pytest.param((200, b"<html>"), "answered greet with something else than JSON", id="no JSON"),
+        pytest.param(web.Answer(500, b'{"error": "no"}'), 'answered greet with status 500: {"error": "no"}', id="500"),
+        pytest.param(web.Answer(404, b""), "answered greet with status 404", id="404"),
+        pytest.param(web.Answer(200, b"<html>"), "answered greet with something else than JSON", id="no JSON"),
     ],
 )
 def test_other_answers_fail_the_step_once(
-    runs: fixture.Runs, service: Service, install: Install, answer: Answer, said: str
+    runs: fixture.Runs, service: Service, install: Install, answer: web.Answer, said: str
 ) -> None:
     service.answers["greet"] = answer
     run = start(runs, install(GREET))
@@ -191,8 +163,8 @@ def test_other_answers_fail_the_step_once(
 
 
 def test_a_service_that_is_down_is_tried_again(runs: fixture.Runs, service: Service, install: Install) -> None:
-    with_nobody = Service()
-    with_nobody.close()
+    with Service() as with_nobody:
+        pass
     name = install(GREET, provider={"protocol": "http", "endpoint": with_nobody.address})
     run = start(runs, name)
     entry = run.until_step("greet", "failed", "Execute")
@@ -203,14 +175,11 @@ def test_a_service_that_is_down_is_tried_again(runs: fixture.Runs, service: Serv
 
 
 def test_tls_is_verified(runs: fixture.Runs, install: Install, tmp_path: Path) -> None:
-    service = Service(Authority.make().server_context(tmp_path))
-    try:
+    with Service(Authority.make().server_context(tmp_path)) as service:
         run = start(runs, install(GREET, provider={"protocol": "https", "endpoint": service.address}))
         entry = run.until_step("greet", "failed", "Execute")
         assert "certificate" in entry["message"].lower()
         assert service.requests == []
-    finally:
-        service.close()
 
 
 def test_a_package_of_several_files_and_without_a_service(runs: fixture.Runs, install: Install) -> None:

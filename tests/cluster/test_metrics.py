@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import http.server
 import json
-import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import web
 from tests.cluster import operator_fixture as fixture
 from tests.cluster.conftest import make_run_namespace
 from tests.cluster.replicas import Replica
@@ -43,63 +42,33 @@ REQUESTS = "kubevela_controller_client_request_time_seconds"
 COMPAT = "kubevela_workflow_cue_compat"
 
 
-class Collector:
+class Collector(web.Server):
     """An OpenTelemetry collector that keeps what it gets; ``parents`` is what requests to other paths belong to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.spans: list[Any] = []
         self.parents: dict[str, str | None] = {}
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        """Stop it."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+    def answer(self, request: web.Request) -> web.Answer:
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-        collector = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                collector.parents[self.path] = self.headers["traceparent"]
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def do_POST(self) -> None:
-                data = self.rfile.read(int(self.headers["Content-Length"]))
-                encoding = self.headers.get("Content-Encoding")
-                data = {"gzip": gzip.decompress, "deflate": zlib.decompress}.get(encoding or "", bytes)(data)
-                request = ExportTraceServiceRequest.FromString(data)
-                for resource in request.resource_spans:
-                    for scope in resource.scope_spans:
-                        collector.spans += scope.spans
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        return Handler
+        if request.method == "GET":
+            self.parents[request.path] = request.headers.get("traceparent")
+            return web.Answer()
+        encoding = request.headers.get("Content-Encoding") or ""
+        data = {"gzip": gzip.decompress, "deflate": zlib.decompress}.get(encoding, bytes)(request.body)
+        for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
+            for scope in resource.scope_spans:
+                self.spans += scope.spans
+        return web.Answer()
 
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
     pytest.importorskip("opentelemetry.proto")
-    made = Collector()
-    yield made
-    made.close()
+    with Collector() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

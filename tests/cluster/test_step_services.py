@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import base64
-import email
-import email.policy
-import http.server
-import json
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from aiosmtpd import controller, smtp
 
+from tests import mail, web
 from tests.cluster import operator_fixture as fixture
 from tests.cluster.providers.certificates import Authority
 from tools.processes import free_port
@@ -27,87 +22,43 @@ pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiri
 JSON = dict[str, Any]
 
 
-class Service:
-    """An HTTP server whose paths say how it behaves; ``requests`` are what it was asked, ``samples`` what it measures."""
+class Service(web.Server):
+    """An HTTP server whose paths say how it behaves; ``samples`` are what it measures."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.requests: list[JSON] = []
+        super().__init__(context)
         self.samples: list[str] = []
-        self.answers: dict[str, bytes] = {}
-        self.closed = threading.Event()
-        service = self
+        self.answers = {"/html": b"<html>"}
 
-        class Handler(_Handler):
-            outside = service
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if context is not None:
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        scheme = "http" if context is None else "https"
-        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self.closed.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def asked(self, path: str) -> list[JSON]:
+    def asked(self, path: str) -> list[web.Request]:
         """The requests for a path."""
-        return [one for one in self.requests if one["path"] == path]
+        return [one for one in self.requests if one.path == path]
 
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    outside: ClassVar[Service]
-
-    def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-        path, _, query = self.path.partition("?")
-        asked = {"method": self.command, "path": path, "query": query, "headers": dict(self.headers), "body": body}
-        self.outside.requests.append(asked)
-        word, _, rest = path.lstrip("/").partition("/")
+    def answer(self, request: web.Request) -> web.Answer:
+        word, _, rest = request.path.lstrip("/").partition("/")
         match word:
             case "status":
-                self._answer(int(rest), f"this is {rest}".encode())
-            case "never":
-                self.outside.closed.wait(fixture.PATIENCE)
+                return web.Answer(int(rest), f"this is {rest}".encode())
             case "round":
-                self._answer(302, b"", Location="/round")
-            case "huge":
-                self._answer(200, b"x" * (exchange.BODY_LIMIT + 1))
-            case "html":
-                self._answer(200, b"<html>")
+                return web.Answer(302, headers={"Location": "/round"})
             case "api":
-                self._answer(200, self._sample())
-            case _:
-                self._answer(200, self.outside.answers.get(path, b'{"ok": true}'))
+                return self._sample()
+            case "never":
+                self.closed.wait(fixture.PATIENCE)
+            case "huge":
+                return web.Answer(body=b"x" * (exchange.BODY_LIMIT + 1))
+        return web.Answer(body=self.answers.get(request.path, b'{"ok": true}'))
 
-    do_POST = do_GET  # noqa: N815 - of the library
-
-    def _sample(self) -> bytes:
-        samples = self.outside.samples
-        value = samples.pop(0) if len(samples) > 1 else samples[0]
+    def _sample(self) -> web.Answer:
+        value = self.samples.pop(0) if len(self.samples) > 1 else self.samples[0]
         result = [{"metric": {}, "value": [1700000000, value]}] if value else []
-        return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
-
-    def _answer(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing."""
+        return web.Answer.of({"status": "success", "data": {"resultType": "vector", "result": result}})
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    made = Service()
-    yield made
-    made.close()
+    with Service() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -115,38 +66,10 @@ def authority() -> Authority:
     return Authority.make()
 
 
-class Mailbox:
-    """A mail server that takes mail from those who know the password, and none for ``refused``."""
-
-    def __init__(self) -> None:
-        self.mails: list[Any] = []
-
-    async def handle_RCPT(  # noqa: N802
-        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
-    ) -> str:
-        if address.startswith("refused"):
-            return "550 nobody here"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
-        return "250 OK"
-
-    @staticmethod
-    def log_in(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> smtp.AuthResult:
-        return smtp.AuthResult(success=data.password == b"open sesame", handled=False)
-
-
 @pytest.fixture
-def mail() -> Iterator[tuple[Mailbox, int]]:
-    box, port = Mailbox(), free_port()
-    made = controller.Controller(
-        box, hostname="127.0.0.1", port=port, authenticator=box.log_in, auth_require_tls=False, auth_required=True
-    )
-    made.start()
-    yield box, port
-    made.stop()
+def box() -> Iterator[mail.Mailbox]:
+    with mail.served() as made:
+        yield made
 
 
 Keep = Callable[[str, dict[str, bytes]], None]
@@ -185,8 +108,8 @@ def test_a_request_gives_its_answer(runs: fixture.Runs, service: Service, keep: 
     run = one(runs, "request", properties, outputs=[{"name": "id", "valueFrom": "response.id"}])
     run.ended("succeeded")
     (request,) = service.asked("/orders")
-    assert (request["method"], json.loads(request["body"])) == ("POST", {"n": 1})
-    assert request["headers"]["Authorization"] == "Bearer s3cret"
+    assert (request.method, request.json) == ("POST", {"n": 1})
+    assert request.headers["Authorization"] == "Bearer s3cret"
     assert "id" not in run.variables(), "what came of a Secret is kept in a Secret"
 
 
@@ -249,8 +172,7 @@ def test_what_may_pass_is_tried_again(
 def test_tls_is_verified_with_the_secret(runs: fixture.Runs, keep: Keep, authority: Authority, tmp_path: Path) -> None:
     name = fixture.unique("tls")
     pair = authority.sign("client")
-    service = Service(authority.server_context(tmp_path, ask_client=True))
-    try:
+    with Service(authority.server_context(tmp_path, ask_client=True)) as service:
         distrusted = one(runs, "request", {"url": service.url})
         assert "certificate" in distrusted.until_step("it", "failed", "Execute")["message"].lower()
         distrusted.patch_status({"terminated": True})
@@ -258,8 +180,6 @@ def test_tls_is_verified_with_the_secret(runs: fixture.Runs, keep: Keep, authori
         trusted = one(runs, "request", {"url": service.url, "tls": {"secret": name}})
         trusted.ended("succeeded")
         assert len(service.requests) == 1
-    finally:
-        service.close()
 
 
 # notification
@@ -267,7 +187,7 @@ def test_tls_is_verified_with_the_secret(runs: fixture.Runs, keep: Keep, authori
 
 def message(service: Service, port: int, **channels: Any) -> JSON:
     """Properties of a notification to Slack, DingTalk and by mail."""
-    sender = {"address": "ci@example.com", "host": "127.0.0.1", "port": port, "password": {"value": "open sesame"}}
+    sender = {"address": "ci@example.com", "host": "127.0.0.1", "port": port, "password": {"value": mail.PASSWORD}}
     return {
         "slack": {"url": {"value": f"{service.url}/slack"}, "message": {"text": "released"}},
         "email": {"from": sender, "to": ["team@example.com"], "content": {"subject": "Released", "body": "<b>out</b>"}},
@@ -276,19 +196,16 @@ def message(service: Service, port: int, **channels: Any) -> JSON:
     }
 
 
-def test_a_notification_goes_to_all(
-    runs: fixture.Runs, service: Service, mail: tuple[Mailbox, int], keep: Keep
-) -> None:
-    box, port = mail
+def test_a_notification_goes_to_all(runs: fixture.Runs, service: Service, box: mail.Mailbox, keep: Keep) -> None:
     name = fixture.unique("robot")
     keep(name, {"url": f"{service.url}/ding".encode()})
     ding = {"url": {"secretRef": {"name": name, "key": "url"}}, "message": {"text": {"content": "released"}}}
-    run = one(runs, "notification", message(service, port, dingding=ding))
+    run = one(runs, "notification", message(service, box.port, dingding=ding))
     run.ended("succeeded")
     assert fixture.step(run.status, "it")["message"] == "dingding: sent; slack: sent; email: sent"
-    assert [json.loads(request["body"])["text"] for request in service.asked("/slack")] == ["released"]
+    assert [request.json["text"] for request in service.asked("/slack")] == ["released"]
     assert len(service.asked("/ding")) == 1
-    (sent,) = box.mails
+    (sent,) = box.messages
     assert (sent["Subject"], sent["To"]) == ("Released", "team@example.com")
 
 
@@ -303,11 +220,10 @@ def test_a_notification_goes_to_all(
     ],
 )
 def test_a_channel_that_fails_does_not_stop_the_others(
-    runs: fixture.Runs, service: Service, mail: tuple[Mailbox, int], address: Callable[[Service], str], said: str
+    runs: fixture.Runs, service: Service, box: mail.Mailbox, address: Callable[[Service], str], said: str
 ) -> None:
-    box, port = mail
     lark = {"url": {"value": address(service)}, "message": {"msg_type": "text", "content": "{}"}}
-    run = one(runs, "notification", message(service, port, lark=lark))
+    run = one(runs, "notification", message(service, box.port, lark=lark))
     run.ended("failed")
     entry = fixture.step(run.status, "it")
     assert entry["reason"] == "Action"
@@ -325,10 +241,9 @@ def test_a_channel_that_fails_does_not_stop_the_others(
     ],
 )
 def test_a_mail_that_is_refused_fails_the_step(
-    runs: fixture.Runs, service: Service, mail: tuple[Mailbox, int], change: JSON, said: str
+    runs: fixture.Runs, service: Service, box: mail.Mailbox, change: JSON, said: str
 ) -> None:
-    box, port = mail
-    properties = message(service, port)
+    properties = message(service, box.port)
     letter = properties["email"]
     properties["email"] = {**letter, **change, "from": {**letter["from"], **change.get("from", {})}}
     run = one(runs, "notification", properties)

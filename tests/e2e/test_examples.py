@@ -221,7 +221,7 @@ def _build_push_image(place: Place, run: fixture.Run) -> None:
 def _call_service(place: Place, run: fixture.Run) -> None:
     """The image was asked for once, its id went to the cache, and nobody was told of an error."""
     assert fixture.brief(run.status) == {"build": "succeeded", "error-handle": "skipped/Skip", "cache": "succeeded"}
-    asked = [(path, body) for path, body in place.service.requests if body.get("name") == "base"]
+    asked = [(path, body) for path, body in place.service.posts() if body.get("name") == "base"]
     assert [path for path, _ in asked] == ["/images", "/caches"]
     assert asked[1][1]["imageID"].startswith("base-")
 
@@ -233,7 +233,7 @@ def _call_service_broken(place: Place, run: fixture.Run) -> None:
         "error-handle": "succeeded",
         "cache": "skipped/Skip",
     }
-    alerts = [body for path, body in place.service.requests if path == "/alerts"]
+    alerts = [body for path, body in place.service.posts() if path == "/alerts"]
     assert alerts == [{"text": "the base image could not be built"}]
 
 

@@ -6,19 +6,14 @@ that the Node says.
 
 from __future__ import annotations
 
-import datetime
 import http.server
 import queue
-import ssl
 import threading
 import urllib.parse
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
+from tests.cluster.providers.certificates import Authority
 from tools.rest import Api
 
 NODE = "log-node"
@@ -34,9 +29,7 @@ class Kubelet(http.server.ThreadingHTTPServer):
         self.logs: dict[str, queue.Queue[str | None]] = {}
         self.asked: list[str] = []
         super().__init__(("127.0.0.1", 0), _Handler)
-        certificate, key = _certificate(folder)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
+        context = Authority.make().server_context(folder)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -84,22 +77,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Keep quiet."""
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NODE)])
-    now = datetime.datetime.now(datetime.UTC)
-    built = x509.CertificateBuilder(
-        issuer_name=name,
-        subject_name=name,
-        public_key=key.public_key(),
-        serial_number=x509.random_serial_number(),
-        not_valid_before=now - datetime.timedelta(hours=1),
-        not_valid_after=now + datetime.timedelta(hours=1),
-    ).sign(key, hashes.SHA256())
-    certificate, private = folder / "kubelet.crt", folder / "kubelet.key"
-    certificate.write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    private.write_bytes(key.private_bytes(*form))
-    return certificate, private

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import secrets
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_kubelet import NODE, Kubelet
 from cli_support import EXECUTING, SUCCEEDED, SUSPENDED, Cli, Runs, entry
 
+from tests import web
 from tools.apiserver import ApiServer
 from tools.kubectl import Kubectl
 from tools.rest import Api
@@ -107,26 +105,20 @@ def test_following_several_containers(there: Cli, remote: Runs, kubelet: Kubelet
     assert (process.returncode, out, error) == (0, "[both/right] last\n", "")
 
 
-def test_logs_at_a_url(there: Cli, remote: Runs, tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("by HTTP\n", encoding="utf-8")
+class Archive(web.Server):
+    """Keeps one log."""
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments, directory=str(tmp_path))
+    def answer(self, request: web.Request) -> web.Answer:
+        return web.Answer(body=b"by HTTP\n") if request.path == "/log" else web.Answer(404)
 
-        def log_message(self, *_: Any) -> None:
-            """Keep quiet."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        run_with_logs(
-            remote, build={"url": f"{address}/log"}, release={"url": f"{address}/gone"}, x={"url": "file:/etc"}
-        )
+def test_logs_at_a_url(there: Cli, remote: Runs) -> None:
+    with Archive() as archive:
+        sources = {"build": f"{archive.url}/log", "release": f"{archive.url}/gone", "x": "file:/etc"}
+        run_with_logs(remote, **{step: {"url": url} for step, url in sources.items()})
         assert there("logs", "a", "--step", "build").out == "by HTTP\n"
         assert "cannot read the logs of step release" in there("logs", "a", "--step", "release").err
         assert "neither http nor https" in there("logs", "a", "--step", "x").err
-        server.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import email
 import email.policy
 import ssl
@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiosmtpd import smtp
 
 from tests.cluster.providers.certificates import Authority
+from tests.mail import PASSWORD, Mailbox, listening
 from tests.unit.providers.support import call
 from vela_workflow import errors
 from vela_workflow.providers.contract import Outcome
@@ -22,81 +22,23 @@ from vela_workflow.providers.email import send
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 
-PASSWORD = "open sesame"
-Start = Callable[..., Awaitable["Server"]]
-
-
-class Server:
-    """A mail server that keeps what it gets; ``script`` answers a command by its own words."""
-
-    def __init__(self, **script: str) -> None:
-        self.script = script
-        self.mails: list[Any] = []
-        self.logins: list[tuple[bytes, bytes]] = []
-        self.port = 0
-
-    async def handle_MAIL(  # noqa: N802
-        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
-    ) -> str:
-        envelope.mail_from = address
-        return self.script.get("mail", "250 OK")
-
-    async def handle_RCPT(  # noqa: N802
-        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
-    ) -> str:
-        if address.startswith("refused"):
-            return "550 nobody here"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        self.mails.append(envelope)
-        if self.script.get("data") == "break":
-            session_transport: asyncio.Transport = server.transport
-            session_transport.abort()
-        return self.script.get("data", "250 OK")
-
-    def log_in(self, _server: Any, _session: Any, _envelope: Any, mechanism: str, data: Any) -> smtp.AuthResult:
-        self.logins.append((data.login, data.password))
-        if data.password == PASSWORD.encode():
-            return smtp.AuthResult(success=True)
-        # Some servers repeat what they were sent.
-        return smtp.AuthResult(success=False, handled=False, message=f"535 not you, {data.password.decode()}")
+Start = Callable[..., Awaitable[Mailbox]]
 
 
 @pytest_asyncio.fixture
 async def start() -> AsyncIterator[Start]:
-    listeners = []
+    async with contextlib.AsyncExitStack() as stack:
 
-    async def started(
-        *, context: ssl.SSLContext | None = None, implicit: bool = False, auth: bool = True, **script: str
-    ) -> Server:
-        server = Server(**script)
+        async def started(
+            *, context: ssl.SSLContext | None = None, implicit: bool = False, auth: bool = True, **script: str
+        ) -> Mailbox:
+            served = listening(Mailbox(**script), context=context, implicit=implicit, auth=auth)
+            return await stack.enter_async_context(served)
 
-        def protocol() -> smtp.SMTP:
-            return smtp.SMTP(
-                server,
-                hostname="localhost",
-                tls_context=None if implicit else context,
-                require_starttls=context is not None and not implicit,
-                auth_required=auth,
-                auth_require_tls=context is not None and not implicit,
-                authenticator=server.log_in,
-            )
-
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(protocol, "127.0.0.1", 0, ssl=context if implicit else None)
-        listeners.append(listener)
-        server.port = listener.sockets[0].getsockname()[1]
-        return server
-
-    yield started
-    for listener in listeners:
-        listener.close()
-        await listener.wait_closed()
+        yield started
 
 
-async def mail(server: Server, *, to: list[str] | None = None, tolerant: bool = False, **sender: Any) -> Outcome:
+async def mail(server: Mailbox, *, to: list[str] | None = None, tolerant: bool = False, **sender: Any) -> Outcome:
     args = {
         "from": {
             "address": "robot@example.com",
@@ -207,7 +149,7 @@ async def test_a_connection_that_breaks_while_the_mail_is_under_way(start: Start
 
 async def test_no_server_at_all(start: Start) -> None:
     with pytest.raises(errors.Transient, match=r"^mail to a@example\.com, b@example\.com by 127\.0\.0\.1:1: "):
-        await mail(Server(), port=1)
+        await mail(Mailbox(), port=1)
 
 
 @pytest.mark.parametrize(
