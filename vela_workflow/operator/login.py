@@ -6,10 +6,16 @@ certificates of any origin work alike.
 
 from __future__ import annotations
 
+from typing import Final
+
 import aiohttp
 import kopf
+from kopf._cogs.clients import errors  # there is no public name for what kopf raises
 
 from vela_workflow.clusters.credentials import Source
+
+LOST: Final = (aiohttp.ClientError, errors.APIError, TimeoutError, OSError)
+"""What kopf ends with when it has given up on the API server."""
 
 
 async def session(source: Source) -> kopf.AiohttpSession:

@@ -26,7 +26,7 @@ from vela_workflow.cue.command import CueCommand
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.sandbox import Limits
-from vela_workflow.operator import bookkeeping, handlers, health, leader, logs, reach, standing, tracing, warm_up
+from vela_workflow.operator import bookkeeping, handlers, health, leader, login, logs, reach, standing, tracing, warm_up
 from vela_workflow.operator.admission import Admission
 from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.events import EventReporter
@@ -250,7 +250,7 @@ class Operator:
         stopped.cancel()
         try:
             await watching
-        except reach.LOST as error:
+        except login.LOST as error:
             if stop.is_set():
                 return
             raise reach.LostError(f"the API server cannot be watched any longer: {error!r}") from error

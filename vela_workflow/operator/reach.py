@@ -13,9 +13,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import aiohttp
-from kopf._cogs.clients import errors as kopf_errors  # there is no public name for what kopf raises
-
 from vela_workflow import errors
 from vela_workflow.clusters import errors as cluster_errors
 
@@ -27,9 +24,6 @@ BACKOFFS: Final = (1.0, 1.0, 2.0, 3.0, *(5.0,) * 10)
 FIRST_DELAY: Final = 0.5
 MOST_DELAY: Final = 5.0
 """Seconds between attempts at the start; doubling from the first."""
-
-LOST: Final = (aiohttp.ClientError, kopf_errors.APIError, TimeoutError, OSError)
-"""What kopf ends with when it has given up on the API server."""
 
 
 class LostError(errors.WorkflowError):
