@@ -29,6 +29,7 @@ class Breaker:
         self._clock = clock
         self._failures = 0
         self._blocked_until = 0.0
+        self._probing = False
         self.last_error = ""
 
     @property
@@ -48,6 +49,7 @@ class Breaker:
         if left > 0:
             return left
         self._blocked_until = self._clock() + self._interval()
+        self._probing = True
         return 0.0
 
     def succeeded(self) -> None:
@@ -57,10 +59,19 @@ class Breaker:
 
     def failed(self, error: str) -> None:
         """No answer came, because of ``error``."""
+        if self.is_open and not self._probing:
+            return  # It was under way when the breaker opened, and tells nothing new.
+        self._probing = False
         self._failures += 1
         self.last_error = error
         if self.is_open:
             self._blocked_until = self._clock() + self._interval()
+
+    def dead(self, error: str) -> None:
+        """Nobody is answered, because of ``error``: open at once."""
+        if not self.is_open:
+            self._failures = self._settings.threshold - 1
+        self.failed(error)
 
     def _interval(self) -> float:
         doublings = min(self._failures - self._settings.threshold, 16)

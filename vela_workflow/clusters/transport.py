@@ -23,7 +23,7 @@ import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
-from vela_workflow.clusters import breaker, credentials, errors, spans
+from vela_workflow.clusters import breaker, credentials, errors, pulse, spans
 
 JSON = dict[str, Any]
 
@@ -93,7 +93,10 @@ _LOOPBACK = ("127.", "localhost", "::1")
 
 
 class Transport:
-    """The connections to one API server; ``circuit`` is the breaker, ``None`` for a cluster that needs none."""
+    """The connections to one API server; ``circuit`` is the breaker, ``None`` for a cluster that needs none.
+
+    Where there is a breaker there is a ``pulse`` too: others than those who need this cluster are not to wait for it.
+    """
 
     def __init__(
         self,
@@ -109,6 +112,7 @@ class Transport:
         self.limits = limits or Limits()
         self._source = source
         self._circuit = circuit
+        self._pulse = pulse.Pulse(self._ask_version) if circuit is not None else None
         self._on_call = on_call
         self._user_agent = user_agent
         self._gate = asyncio.Semaphore(self.limits.concurrency)
@@ -183,6 +187,8 @@ class Transport:
     async def close(self) -> None:
         """End all watches, give calls in flight a moment to end, and close the connections."""
         self._closed = True
+        if self._pulse is not None:
+            self._pulse.close()
         for response in list(self._streams):
             response.close()
         with contextlib.suppress(TimeoutError):
@@ -201,7 +207,7 @@ class Transport:
             self._in_flight += 1
             self._idle.clear()
             try:
-                async with await self._send(session, request) as response:
+                async with self._alive(), await self._send(session, request) as response:
                     status = response.status
                     data = await self._read(response, request)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -258,6 +264,21 @@ class Transport:
             request.method, url, data=request.body, headers=headers, allow_redirects=False, **self._options, **options
         )
 
+    def _alive(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Raise ``NoPulseError`` inside of this as soon as the cluster is found dead."""
+        return self._pulse.call() if self._pulse is not None else contextlib.nullcontext()
+
+    async def _ask_version(self) -> None:
+        """Get any answer at all."""
+        session = self._session or await self._open()
+        url = URL(f"{self._endpoint.server}/version", encoded=True)
+        limit = aiohttp.ClientTimeout(total=pulse.ANSWER_WITHIN)
+        try:
+            async with session.get(url, allow_redirects=False, timeout=limit, **self._options):
+                return
+        except aiohttp.ClientError as error:
+            raise OSError(str(error)) from error
+
     async def _open(self) -> aiohttp.ClientSession:
         """The session, opened by whoever comes first."""
         async with self._opening:
@@ -312,7 +333,11 @@ class Transport:
             raise error
 
     def _failed(self, error: BaseException) -> None:
-        if self._circuit is not None:
+        if self._circuit is None:
+            return
+        if isinstance(error, pulse.NoPulseError):
+            self._circuit.dead(_reason(error, self.limits))
+        else:
             self._circuit.failed(_reason(error, self.limits))
 
     def _finished(self, request: Request, status: int, started: float) -> None:
@@ -407,7 +432,7 @@ def _reason(error: BaseException, limits: Limits) -> str:
         return f"{error.os_error.strerror or error.os_error}".lower()
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return f"no connection within {limits.connect_timeout:g} s"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) and not isinstance(error, pulse.NoPulseError):
         return f"no answer within {limits.timeout:g} s"
     return str(error) or type(error).__name__
 
