@@ -117,7 +117,7 @@ ROWS = [
     of_type("incomplete", "failed/Execute", "m", "incomplete value string"),
     of_type("wrong-wait", "failed/Execute", "w"),
     of_type("endless", "failed/Rendering", "5 s", outputs=[{"name": "o", "valueFrom": "result"}]),
-    of_type("glutton", "failed/Rendering", "memory", outputs=[{"name": "o", "valueFrom": "result"}]),
+    of_type("glutton", "failed/Rendering", "the evaluation", outputs=[{"name": "o", "valueFrom": "result"}]),
     of_type("doubling", "failed/Rendering", "", outputs=[{"name": "o", "valueFrom": "result"}]),
     of_type("cycle", "failed/Rendering", "cycle", outputs=[{"name": "o", "valueFrom": "result"}]),
     Row(

@@ -58,6 +58,13 @@ async def _all(evaluator: Evaluator, texts: list[str]) -> list[Evaluation | Base
     )
 
 
+async def _tried(evaluator: Evaluator, texts: list[str]) -> None:
+    """Let templates have stood their trial, so that they go with others."""
+    for text in texts:
+        async with evaluator._trials.turn(evaluator.prepare(text).key):
+            pass
+
+
 async def _each(cue_command: Path, library: Library, texts: list[str]) -> list[Evaluation | BaseException]:
     command = CueCommand(str(cue_command), library, Limits(batch=1))
     try:
@@ -69,6 +76,7 @@ async def _each(cue_command: Path, library: Library, texts: list[str]) -> list[E
 
 async def test_many_templates_take_few_commands(one_command: Evaluator, cue_command: Path, library: Library) -> None:
     texts = [ONE.format(number=number) for number in range(COUNT)]
+    await _tried(one_command, texts)
     together = await _all(one_command, texts)
     # All are asked for in one moment and fit into two batches of 32.
     assert one_command.cue.counters.commands == 2
@@ -91,6 +99,7 @@ async def test_one_that_is_wrong_does_not_harm_the_others(
 ) -> None:
     texts = [ONE.format(number=number) for number in range(12)]
     texts.insert(5, bad)
+    await _tried(one_command, texts)
     together = await _all(one_command, texts)
     assert one_command.cue.counters.commands <= 4
     alone = await _each(cue_command, library, texts)
@@ -119,6 +128,7 @@ async def test_what_one_calls_a_package_means_nothing_to_the_others(
     one_command: Evaluator, cue_command: Path, library: Library, texts: tuple[str, str]
 ) -> None:
     several = [texts[0], texts[1], texts[0] + "\ny: 1", texts[1] + "\ny: 1"]
+    await _tried(one_command, several)
     together = await _all(one_command, several)
     alone = await _each(cue_command, library, several)
     assert [_told(found) for found in together] == [_told(found) for found in alone]

@@ -53,6 +53,7 @@ class Answers:
             if not self._waiting[key]:
                 del self._waiting[key]
                 task.cancel()  # Nobody wants the answer any more; one that is there already stays.
+                self._ended(key, task)  # Whoever asks from now on must not be told of the end of this one.
 
     async def _export(self, key: bytes, text: str, *, alone: bool) -> bytes | Refusal:
         answer = await self._cue.export(text, alone=alone)
@@ -61,8 +62,9 @@ class Answers:
         return answer
 
     def _ended(self, key: bytes, task: asyncio.Task[bytes | Refusal]) -> None:
-        self._under_way.pop(key, None)
-        if not task.cancelled():
+        if self._under_way.get(key) is task:
+            del self._under_way[key]
+        if task.done() and not task.cancelled():
             task.exception()  # Nobody may be left to hear of it.
 
     def _keep(self, key: bytes, answer: bytes) -> None:

@@ -4,6 +4,9 @@ One command can be asked for many programs (``cue/batch.py``): those that are as
 and while the allowed number of commands (about the number of cores) is busy, programs queue up and the next command
 takes all that wait. Any failure empties the output of a command; then the programs that its message names are judged
 alone, and the others are asked for again.
+
+A template without an end must not hold up others. Programs that go together have less time than one alone, and a
+command that takes long leaves its place to others while it goes on.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from pathlib import Path
 import orjson
 
 from vela_workflow import errors
-from vela_workflow.cue import batch
+from vela_workflow.cue import batch, trials
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.naming import OUT
 from vela_workflow.cue.sandbox import Child, LimitExceeded, Limits, Sandbox
@@ -31,6 +34,9 @@ CUE_LANGUAGE = "v0.17.0"
 
 
 _EXPORT = ("export", "--out", "json", "-e", OUT)
+
+TOGETHER = 5.0
+"""Seconds that several programs may take together; after that each is judged alone."""
 
 PREFIX = "vela-workflow-cue-"
 """How the names of working directories begin; the process follows."""
@@ -115,6 +121,7 @@ class CueCommand:
         self._queue: deque[_Job] = deque()
         self._asked: set[asyncio.Future[bytes | Refusal]] = set()
         self._running = 0
+        self._slow: set[_Lot] = set()
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._installed: set[str] = set()
@@ -156,7 +163,7 @@ class CueCommand:
 
         Raises ``LimitExceeded`` when it needs too much, ``Transient`` when the command cannot be run.
         """
-        return await self._ask(self._start(*arguments), text)
+        return await self._ask(self._start(*arguments), text, self.limits.wall_clock)
 
     def close(self) -> None:
         """Forget what waits and remove the working directory; whoever waits is cancelled."""
@@ -177,7 +184,7 @@ class CueCommand:
     # Batches.
 
     def _dispatch(self) -> None:
-        while self._queue and self._running < self.limits.commands:
+        while self._queue and self._running - min(len(self._slow), self.limits.commands) < self.limits.commands:
             lot = self._take()
             if lot.jobs:
                 self._running += 1
@@ -197,7 +204,13 @@ class CueCommand:
             self._queue.popleft()
         return lot
 
+    def _make_room(self, lot: _Lot) -> None:
+        """Let another command start beside one that takes long; as many as may run at all may do so."""
+        self._slow.add(lot)
+        self._dispatch()
+
     async def _serve(self, lot: _Lot) -> None:
+        patience = asyncio.get_running_loop().call_later(trials.SLOW, self._make_room, lot)
         try:
             await self._attempt(lot)
         except asyncio.CancelledError:
@@ -208,6 +221,8 @@ class CueCommand:
             for job in lot.jobs:
                 job.failed(error)
         finally:
+            patience.cancel()
+            self._slow.discard(lot)
             self._running -= 1
             self._dispatch()
         self._start_ahead()
@@ -215,7 +230,8 @@ class CueCommand:
     async def _attempt(self, lot: _Lot) -> None:
         """Ask a command; what it does not answer is asked for again, in smaller parts."""
         try:
-            code, output, stderr = await self._ask(self._waiting() or self._start(*_EXPORT), lot.text())
+            within = min(TOGETHER, self.limits.wall_clock) if len(lot.jobs) > 1 else self.limits.wall_clock
+            code, output, stderr = await self._ask(self._waiting() or self._start(*_EXPORT), lot.text(), within)
         except LimitExceeded as error:
             if len(lot.jobs) == 1:
                 lot.jobs[0].failed(error)
@@ -243,9 +259,9 @@ class CueCommand:
         except OSError as error:
             raise errors.Transient(f"the cue command cannot be started: {error}") from error
 
-    async def _ask(self, child: Child, text: str) -> tuple[int, bytes, str]:
+    async def _ask(self, child: Child, text: str, within: float) -> tuple[int, bytes, str]:
         self.counters.commands += 1
-        return await child.ask(text)
+        return await child.ask(text, within)
 
     def _waiting(self) -> Child | None:
         """The command that was started ahead of time, if there is one."""

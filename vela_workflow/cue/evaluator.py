@@ -27,6 +27,7 @@ from vela_workflow.cue import (
     rewrite,
     scanner,
     template,
+    trials,
 )
 from vela_workflow.cue.answers import Answers
 from vela_workflow.cue.command import CueCommand, Refusal
@@ -96,6 +97,7 @@ class Evaluator:
         self._dropped: dict[str, Dropped] = {}
         self._builders: dict[str, program.Builder] = {}
         self._alone: set[str] = set()
+        self._trials = trials.Trials(cue.limits.commands)
 
     # Templates.
 
@@ -138,10 +140,14 @@ class Evaluator:
         return reading.read(found, data, outputs, answer)
 
     async def _ask(self, found: Template, data: Data, outputs: Sequence[Output]) -> dict[str, Any]:
+        async with self._trials.turn(found.key) as trial:
+            return await self._answer(found, data, outputs, alone=trial or found.key in self._alone)
+
+    async def _answer(self, found: Template, data: Data, outputs: Sequence[Output], *, alone: bool) -> dict[str, Any]:
         builder = self._builder(found)
         while True:
             written = builder.program(data, outputs, dropped=self._dropped_of(found))
-            answer = await self.answers.ask(written.text, alone=found.key in self._alone)
+            answer = await self.answers.ask(written.text, alone=alone)
             if isinstance(answer, bytes):
                 return command.loads(answer)
             if not self._drop(found, answer.stderr):

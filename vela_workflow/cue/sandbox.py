@@ -72,17 +72,17 @@ class Child:
         """Whether it can be asked."""
         return self._process.poll() is None
 
-    async def ask(self, program: str) -> tuple[int, bytes, str]:
+    async def ask(self, program: str, within: float) -> tuple[int, bytes, str]:
         """Give it its program and wait for its end, once; returns exit code, output and errors.
 
-        Raises ``LimitExceeded`` when it needs too much.
+        Raises ``LimitExceeded`` when it needs too much, or more than ``within`` seconds.
         """
         try:
-            async with asyncio.timeout(self._limits.wall_clock):
+            async with asyncio.timeout(within):
                 output, stderr = await self._talk(program)
                 code = await self._end()
         except TimeoutError:
-            raise LimitExceeded(f"the evaluation took longer than {self._limits.wall_clock:g} s") from None
+            raise LimitExceeded(f"the evaluation took longer than {within:g} s") from None
         finally:
             self._close_pipes()
             if self._process.returncode is None:

@@ -1,0 +1,164 @@
+"""What goes wrong for some runs, and what fifty others that are under way at the same time notice of it: nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster import operator_fixture as fixture
+from tools.rest import Api
+from vela_workflow.api import constants
+from vela_workflow.clusters import secrets
+
+JSON = dict[str, Any]
+
+GOOD = 50
+"""How many good runs there are beside the others."""
+
+SOON = 12.0
+"""Seconds within which all of them end; without the others it takes about a third of that on two busy cores."""
+
+HUNG = 40
+"""How many runs want something of a cluster that hangs: more than the operator works on at the same time."""
+
+HOSTILE = {
+    "endless": """
+import "list"
+r: list.Range(0, 300, 1)
+result: len([for a in r for b in r for c in r for d in r if a+b+c+d == -1 {a}])
+parameter: {}
+""",
+    "glutton": """
+import (
+	"list"
+	"strings"
+)
+result: [for i in list.Range(0, 5000, 1) {strings.Repeat("\\(i)", 200000)}]
+parameter: {}
+""",
+    "doubling": "\n".join(
+        [
+            "x0: {a: 1, b: 2}",
+            *(f"x{n}: {{a: x{n - 1}, b: x{n - 1}}}" for n in range(1, 40)),
+            "result: x39",
+            "parameter: {}",
+        ]
+    ),
+    "talker": """
+import (
+	"list"
+	"strings"
+)
+result: list.Repeat([strings.Repeat("x", 1000)], 100*1000)
+parameter: {}
+""",
+}
+"""Templates without an end: in time, in memory, in both, and in what they print."""
+
+
+LARGE = """
+import (
+	"list"
+	"strings"
+)
+result: list.Repeat([strings.Repeat("x", 1024)], parameter.kib)
+parameter: kib: int
+"""
+
+
+def start_good(runs: fixture.Runs) -> list[fixture.Run]:
+    """Start the good runs."""
+    return [
+        runs.start([
+            {"name": "make", "type": "touch", "properties": {"name": fixture.unique("good")}},
+            {"name": "tell", "type": "echo"},
+        ])
+        for _ in range(GOOD)
+    ]  # fmt: skip
+
+
+def all_end(good: list[fixture.Run], began: float) -> None:
+    """Wait until all good runs have succeeded, which has to be soon after they were begun."""
+    for run in good:
+        run.ended("succeeded", timeout=max(0.1, began + SOON - time.monotonic()))
+
+
+@pytest.fixture
+def hanging_cluster(admin: Api) -> Iterator[str]:
+    """A cluster that takes connections and never answers."""
+    name = fixture.unique("hangs")
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        server = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        config = {
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+        }
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "labels": {secrets.KUBECONFIG_LABEL: "true"}},
+            "data": {"kubeconfig": base64.b64encode(json.dumps(config).encode()).decode()},
+        }
+        admin.create(secret, constants.DEFAULT_SYSTEM_NAMESPACE)
+        yield name
+        admin.delete("v1", "Secret", name, constants.DEFAULT_SYSTEM_NAMESPACE)
+
+
+def test_a_cluster_that_hangs_holds_up_only_what_needs_it(runs: fixture.Runs, hanging_cluster: str) -> None:
+    value = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
+    step = {"name": "far", "type": "apply-object", "properties": {"value": value, "cluster": hanging_cluster}}
+    hung = [runs.start([step]) for _ in range(HUNG)]
+    began = time.monotonic()
+    all_end(start_good(runs), began)
+    for run in hung[:3]:
+        entry = run.until_step("far", "running", "Wait", timeout=60)
+        assert f"cluster {hanging_cluster}" in entry["message"]
+    for run in hung:
+        run.patch_status({"terminated": True})
+    for run in hung:
+        run.ended("terminated", timeout=60)
+
+
+def test_templates_without_an_end_are_ended_and_hold_up_nobody(runs: fixture.Runs) -> None:
+    kinds = {name: fixture.unique(name) for name in HOSTILE}
+    for name, kind in kinds.items():
+        runs.definition(kind, HOSTILE[name])
+    # A template that nobody has evaluated yet may have to wait for the trials of others.
+    runs.start("[{name: a, type: touch, properties: {name: tried}}, {name: b, type: echo}]").ended("succeeded")
+    output = [{"name": "o", "valueFrom": "result"}]
+    bad = [runs.start([{"name": "a", "type": kind, "outputs": output}]) for kind in kinds.values()]
+    began = time.monotonic()
+    all_end(start_good(runs), began)
+    for run in bad:
+        status = run.ended("failed", timeout=90)
+        assert fixture.brief(status) == {"a": "failed/Rendering"}
+        assert re.search(r"longer than|more than|more memory|exceeds limit", fixture.step(status, "a")["message"])
+
+
+def test_outputs_that_do_not_fit_fail_their_step(runs: fixture.Runs) -> None:
+    kind = fixture.unique("large")
+    runs.definition(kind, LARGE)
+
+    def step(name: str, kib: int) -> JSON:
+        outputs = [{"name": name, "valueFrom": "result"}]
+        return {"name": name, "type": kind, "properties": {"kib": kib}, "outputs": outputs}
+
+    one = runs.start([step("a", 2048), {"name": "b", "type": "echo", "if": "always"}])
+    two = runs.start([step("a", 600), step("b", 600), {"name": "c", "type": "echo", "if": "always"}])
+    began = time.monotonic()
+    all_end(start_good(runs), began)
+    status = one.ended("failed")
+    assert fixture.brief(status) == {"a": "failed/Output", "b": "succeeded"}
+    assert "outputs of 20" in fixture.step(status, "a")["message"]
+    status = two.ended("failed")
+    assert fixture.brief(status) == {"a": "succeeded", "b": "failed/Output", "c": "succeeded"}
+    assert [value is None for value in two.variables().values()] == [False, True]
