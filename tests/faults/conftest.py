@@ -46,8 +46,10 @@ def operator(
     """An operator behind the proxy; tests kill it and start it again."""
     folder = tmp_path_factory.mktemp("operator")
     kubeconfig = proxy.kubeconfig(folder / "kubeconfig.json")
+    log = folder / "operator.log"
+    # Templates without an end are among the faults: they need not take their full time.
     with fixture.OperatorProcess(
-        kubeconfig=kubeconfig, cue=cue_command, namespace=run_namespace, log=folder / "operator.log"
+        kubeconfig=kubeconfig, cue=cue_command, namespace=run_namespace, log=log, cue_timeout=8
     ) as process:
         yield process
 
