@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from harness import Run, attempt
+from harness import attempt
 
 from vela_workflow import errors
 from vela_workflow.api.constants import Reason
+from vela_workflow.cli.rehearsal import Rehearsed
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.engine import result
 
@@ -94,14 +95,14 @@ parameter: {
 """
 
 
-def failed(run: Run) -> result.Failed:
-    assert isinstance(run.finding.result, result.Failed), run.finding.result
-    return run.finding.result
+def failed(run: Rehearsed) -> result.Failed:
+    assert isinstance(run.result, result.Failed), run.result
+    return run.result
 
 
-def succeeded(run: Run) -> result.Succeeded:
-    assert isinstance(run.finding.result, result.Succeeded), run.finding.result
-    return run.finding.result
+def succeeded(run: Rehearsed) -> result.Succeeded:
+    assert isinstance(run.result, result.Succeeded), run.result
+    return run.result
 
 
 async def test_a_guarded_fail_fires_behind_a_wait_that_is_not_met(evaluator: Evaluator) -> None:
@@ -152,7 +153,7 @@ s: {z: kube.#Apply & {$params: value: {kind: "Y"}}, q: r.$returns.value.data.nop
     run = await attempt(evaluator, template, canned={"*": {"value": {"kind": "X"}}})
     succeeded(run)
     assert run.paths == ["r", "s.z"]
-    assert [warning.split(":")[0] for warning in run.finding.warnings] == ["bad", "conf"]
+    assert [warning.split(":")[0] for warning in run.warnings] == ["bad", "conf"]
 
 
 async def test_all_problems_of_the_parameters_at_once(evaluator: Evaluator) -> None:
@@ -169,7 +170,7 @@ async def test_all_problems_of_the_parameters_at_once(evaluator: Evaluator) -> N
     assert [
         path for path in paths if f"{path}:" not in failed(run).message and f"{path}," not in failed(run).message
     ] == []
-    assert run.calls == []
+    assert run.operations == ()
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ parameter: {a: int, nm?: string}
     assert (failed(run).reason, failed(run).retriable) == (Reason.EXECUTE, False)
     assert "line 3" in failed(run).message
     assert "conflicting values" in failed(run).message
-    assert run.calls == []
+    assert run.operations == ()
 
 
 async def test_the_live_object_replaces_what_a_legacy_template_wrote(evaluator: Evaluator) -> None:
@@ -325,5 +326,5 @@ async def test_the_template_of_the_first_seed(
 
     parameter = {"names": ["a", "b"], "resourceType": "StatefulSet", "resourceAPIVersion": "apps/v1"}
     run = await attempt(evaluator, SEED, parameter=parameter, canned={"*": live})
-    assert isinstance(run.finding.result, kind), run.finding.result
+    assert isinstance(run.result, kind), run.result
     assert run.paths == paths

@@ -47,6 +47,6 @@ async def test_shapes(evaluator: Evaluator, text: str, paths: str, message: str)
     imports = [line for line in lines if line.startswith("import")]
     template = "\n".join([*imports, HEAD, *(line for line in lines if line not in imports)])
     run = await attempt(evaluator, template, canned={"*": live})
-    assert isinstance(run.finding.result, result.Succeeded), run.finding.result
+    assert isinstance(run.result, result.Succeeded), run.result
     assert run.paths == paths.split()
-    assert run.finding.result.message == message
+    assert run.result.message == message

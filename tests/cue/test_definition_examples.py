@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from harness import CONTEXT
 
 from vela_workflow.authoring import definitions, reference
+from vela_workflow.cli.rehearsal import CONTEXT
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.program import Data
 

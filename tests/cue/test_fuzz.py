@@ -13,11 +13,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import harness
 import pytest
+from harness import attempt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vela_workflow.cli import rehearsal
 from vela_workflow.cue.evaluator import Act, Evaluation, Evaluator
 from vela_workflow.engine import result
 from vela_workflow.providers.contract import Call
@@ -225,7 +226,7 @@ def _numbers(paths: Sequence[str]) -> list[int]:
     return [int(re.findall(r"[a-z](\d+)", path)[-1]) for path in paths]
 
 
-def _check(template: Template, run: harness.Run) -> None:
+def _check(template: Template, run: rehearsal.Rehearsed) -> None:
     assert len(run.paths) == len(set(run.paths)), "an operation ran twice"
     assert not set(run.paths) & set(template.may_not), "the guard of an operation that ran is false"
     for index, path in enumerate(run.paths):
@@ -233,7 +234,7 @@ def _check(template: Template, run: harness.Run) -> None:
         assert not held, "an operation ran before one inside it"
     free = [path for path in run.paths if path in template.free and ".r" not in path and "." not in path]
     assert _numbers(free) == sorted(_numbers(free)), "unguarded operations ran in another order than they are written"
-    found = run.finding.result
+    found = run.result
     if isinstance(found, result.Succeeded):
         assert set(template.must) <= set(run.paths), "success without an operation"
     else:
@@ -250,16 +251,16 @@ def _check(template: Template, run: harness.Run) -> None:
 async def test_what_must_hold_for_every_template(
     evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, found: list[Template]
 ) -> None:
-    async def run(template: Template) -> harness.Run:
-        return await harness.attempt(evaluator, template.text, parameter=PARAMETER, canned={"*": answer})
+    async def run(template: Template) -> rehearsal.Rehearsed:
+        return await attempt(evaluator, template.text, parameter=PARAMETER, canned={"*": answer})
 
     runs = await asyncio.gather(*(run(template) for template in found))
     with monkeypatch.context() as patch:
-        patch.setattr(harness, "Attempt", Plain)
+        patch.setattr(rehearsal, "Attempt", Plain)
         plain = await asyncio.gather(*(run(template) for template in found))
     again = await asyncio.gather(*(run(template) for template in found))
     for template, one, other, repeated in zip(found, runs, plain, again, strict=True):
         _check(template, one)
-        assert one.calls == other.calls, f"evaluating less makes a difference:\n{template}"
-        assert one.finding.result == other.finding.result, template
-        assert (one.calls, one.finding) == (repeated.calls, repeated.finding), template
+        assert one.operations == other.operations, f"evaluating less makes a difference:\n{template}"
+        assert one.result == other.result, template
+        assert one == repeated, template

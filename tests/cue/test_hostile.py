@@ -113,7 +113,7 @@ async def test_strange_but_harmless(evaluator: Evaluator, text: str, paths: str 
     if "package evil" in text:
         template = text.replace("\n", "\n" + HEAD, 1)
     run = await attempt(evaluator, template, canned={"*": live})
-    assert isinstance(run.finding.result, result.Succeeded), run.finding.result
+    assert isinstance(run.result, result.Succeeded), run.result
     assert run.paths == (paths.split() if isinstance(paths, str) else paths)
 
 
@@ -127,8 +127,8 @@ async def test_results_find_their_way_under_any_label(evaluator: Evaluator) -> N
     )
     outputs = {"hidden": "_x.$returns.value.z", "list": "l[0].m.$returns.value.z"}
     run = await attempt(evaluator, template, canned={"*": live}, outputs=outputs)
-    assert isinstance(run.finding.result, result.Succeeded), run.finding.result
-    assert run.finding.result.outputs == {"hidden": "hidden", "list": "list"}
+    assert isinstance(run.result, result.Succeeded), run.result
+    assert run.result.outputs == {"hidden": "hidden", "list": "list"}
     assert len(run.paths) == len(set(run.paths)) == 8
 
 
@@ -138,15 +138,15 @@ async def test_parameters_and_results_cannot_leave_their_json(evaluator: Evaluat
     run = await attempt(
         evaluator, template, parameter=strange, canned={"*": {"value": strange}}, outputs={"o": "x.$returns.value"}
     )
-    assert isinstance(run.finding.result, result.Succeeded), run.finding.result
-    assert run.calls[0][2]["value"] == strange
-    assert run.finding.result.outputs == {"o": strange}
+    assert isinstance(run.result, result.Succeeded), run.result
+    assert run.operations[0].arguments["value"] == strange
+    assert run.result.outputs == {"o": strange}
 
 
 async def test_an_output_cannot_import_what_a_template_may_not(evaluator: Evaluator) -> None:
     run = await attempt(evaluator, HEAD + f"x: {A}", canned={"*": live}, outputs={"o": 'import "tool/exec"\nexec.Run'})
-    assert isinstance(run.finding.result, result.Failed)
-    assert "exec" in run.finding.result.message
+    assert isinstance(run.result, result.Failed)
+    assert "exec" in run.result.message
     assert run.paths == ["x"]
 
 
@@ -173,5 +173,5 @@ IMPORTS = {
 @pytest.mark.parametrize("text", IMPORTS.values(), ids=IMPORTS.keys())
 async def test_imports(evaluator: Evaluator, text: str) -> None:
     run = await attempt(evaluator, HEAD + text.format(A=A), canned={"*": live})
-    assert isinstance(run.finding.result, result.Succeeded), run.finding.result
+    assert isinstance(run.result, result.Succeeded), run.result
     assert "x" in run.paths

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from harness import CONTEXT, attempt
+from harness import attempt
 
+from vela_workflow.cli.rehearsal import CONTEXT
 from vela_workflow.cue.data import Data
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.engine import result
@@ -80,7 +81,7 @@ async def test_nor_does_it_once_there_are_results(evaluator: Evaluator, position
     text, paths = POSITIONS[position]
     poison = POISONS["a conflict"].format(mark="_")
     run = await attempt(evaluator, _template(text, poison), canned={"*": {"value": {"ok": True}}})
-    assert isinstance(run.finding.result, result.Succeeded), run.finding.result
+    assert isinstance(run.result, result.Succeeded), run.result
     assert run.paths == paths.split()
 
 
@@ -96,6 +97,6 @@ async def test_nor_does_it_once_there_are_results(evaluator: Evaluator, position
 )
 async def test_an_error_that_takes_the_operation_with_it_is_no_success(evaluator: Evaluator, poison: str) -> None:
     run = await attempt(evaluator, _template(POSITIONS["after"][0], poison), canned={"*": {"value": {"ok": True}}})
-    assert isinstance(run.finding.result, result.Failed), run.finding.result
-    assert run.finding.result.message
-    assert not run.finding.result.retriable
+    assert isinstance(run.result, result.Failed), run.result
+    assert run.result.message
+    assert not run.result.retriable

@@ -66,7 +66,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
 async def test_what_the_step_fails_with(evaluator: Evaluator, mistake: Mistake) -> None:
     run = await attempt(evaluator, mistake.template, parameter=mistake.parameter, outputs=mistake.outputs)
-    failed = run.finding.result
+    failed = run.result
     assert isinstance(failed, result.Failed), failed
     assert (failed.reason, failed.message, failed.retriable) == (mistake.reason, mistake.message, False)
 

@@ -433,10 +433,10 @@ async def test_shape(evaluator: Evaluator, shape: Shape) -> None:
     run = await attempt(
         evaluator, shape.template, parameter=shape.parameter, canned=shape.canned, outputs=shape.outputs
     )
-    assert isinstance(run.finding.result, result.Succeeded), run.finding.result
+    assert isinstance(run.result, result.Succeeded), run.result
     assert run.paths == shape.paths.split()
-    assert run.finding.result.outputs == shape.values
-    assert run.finding.result.message == shape.message
+    assert run.result.outputs == shape.values
+    assert run.result.message == shape.message
 
 
 async def test_a_wait_says_what_it_waits_for(evaluator: Evaluator) -> None:
@@ -447,8 +447,8 @@ async def test_a_wait_says_what_it_waits_for(evaluator: Evaluator) -> None:
     wait: builtin.#ConditionalWait & {$params: continue: apply.$returns.value.status.readyReplicas == 1}
     """
     run = await attempt(evaluator, template, canned={"*": {"value": {"kind": "X"}}})
-    assert isinstance(run.finding.result, result.Waiting)
-    assert run.finding.result.message == "waiting for apply.$returns.value.status.readyReplicas"
+    assert isinstance(run.result, result.Waiting)
+    assert run.result.message == "waiting for apply.$returns.value.status.readyReplicas"
 
 
 async def test_a_wait_on_a_value_of_the_wrong_type_is_an_error(evaluator: Evaluator) -> None:
@@ -459,9 +459,9 @@ async def test_a_wait_on_a_value_of_the_wrong_type_is_an_error(evaluator: Evalua
     wait: builtin.#ConditionalWait & {$params: continue: apply.$returns.value.status}
     """
     run = await attempt(evaluator, template, canned={"*": {"value": {"status": "yes"}}})
-    assert isinstance(run.finding.result, result.Failed)
-    assert run.finding.result.reason is Reason.EXECUTE
-    assert run.finding.result.retriable, "it depends on something live"
+    assert isinstance(run.result, result.Failed)
+    assert run.result.reason is Reason.EXECUTE
+    assert run.result.retriable, "it depends on something live"
 
 
 async def test_a_missing_output_is_an_error_that_names_it(evaluator: Evaluator) -> None:
@@ -471,10 +471,10 @@ async def test_a_missing_output_is_an_error_that_names_it(evaluator: Evaluator) 
     """
     canned = {"*": {"value": {"data": {}}}}
     run = await attempt(evaluator, template, canned=canned, outputs={"o": "read.$returns.value.data.nope"})
-    assert isinstance(run.finding.result, result.Failed)
-    assert run.finding.result.reason is Reason.OUTPUT
-    assert "failed to get output o from read.$returns.value.data.nope" in run.finding.result.message
+    assert isinstance(run.result, result.Failed)
+    assert run.result.reason is Reason.OUTPUT
+    assert "failed to get output o from read.$returns.value.data.nope" in run.result.message
     run = await attempt(evaluator, template, canned=canned, outputs={"o": "nosuch.field"})
-    assert isinstance(run.finding.result, result.Failed)
-    assert "nosuch" in run.finding.result.message
+    assert isinstance(run.result, result.Failed)
+    assert "nosuch" in run.result.message
     assert run.paths == ["read"], "a wrong output does not keep the step from doing its work"

@@ -107,10 +107,10 @@ async def test_what_one_cluster_cannot_do_the_others_do(
     canned = {"*": {"value": {"metadata": {}}}, **wrong}
     run = await attempt(evaluator, template, parameter={"clusters": ["a", "b", "c"]}, canned=canned)
     assert run.paths == carried_out.split()
-    assert run.finding.result == expected
+    assert run.result == expected
 
 
 async def test_a_template_fails_its_step_though_a_cluster_is_missed(evaluator: Evaluator) -> None:
     parameter = {"clusters": ["a", "b"], "fails": True}
     run = await attempt(evaluator, SPREAD, parameter=parameter, canned={"*": {"value": {}}, "b-x": DEAD})
-    assert run.finding.result == result.Failed(Reason.ACTION, "all the same")
+    assert run.result == result.Failed(Reason.ACTION, "all the same")

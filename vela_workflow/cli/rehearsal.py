@@ -48,7 +48,11 @@ ANY: Final = "*"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Situation:
-    """What a step is given; ``answers`` are what its operations answer, by path, exceptions for those that fail."""
+    """What a step is given.
+
+    ``answers`` are what its operations answer, by path: a mapping, an exception for those that fail, or a function
+    that gives the answer to a call.
+    """
 
     parameter: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     context: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -77,6 +81,11 @@ class Rehearsed:
     result: result.Result
     warnings: tuple[str, ...]
 
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the operations in the order in which they were carried out."""
+        return [one.path for one in self.operations]
+
     def told(self) -> JSON:
         """As an ``expect`` section says it."""
         return testing.told(self.operations, self.result)
@@ -103,29 +112,37 @@ class Stage:
 
     async def attempt(self, template: str, given: Situation) -> Rehearsed:
         """Make one attempt of a step; raises ``Invalid`` when the template cannot be prepared."""
-        done: list[testing.Operation] = []
-        operations = Operations(
-            {path: _canned(package, given, done) for path, package in self.packages.items()},
-            Identity("run", "default", "uid", "step", "abcdefghij", 1),
-            clusters=_NoClusters(),
-            variables=Memory(),
-            journal=_NoJournal(),
-            clock=lambda: NOW,
-            resumed=given.resumed,
-            succeeded={},
-        )
-        step = Step(
-            template=self.evaluator.prepare(template),
-            parameter=given.parameter,
-            context={**CONTEXT, **given.context},
-            outputs=tuple(given.outputs.items()),
-        )
-        finding = await Attempt(self.evaluator, operations, step).run()
-        return Rehearsed(tuple(done), finding.result, finding.warnings)
+        return await attempt(self.evaluator, self.packages, template, given)
 
     async def attempts(self, template: str, situations: Sequence[Situation]) -> list[Rehearsed]:
         """Make several attempts at the same time; the evaluator asks for many in one command."""
         return list(await asyncio.gather(*(self.attempt(template, given) for given in situations)))
+
+
+async def attempt(evaluator: Evaluator, packages: Mapping[str, Package], template: str, given: Situation) -> Rehearsed:
+    """Make one attempt of a step with an evaluator that knows ``packages``.
+
+    Raises ``Invalid`` when the template cannot be prepared.
+    """
+    done: list[testing.Operation] = []
+    operations = Operations(
+        {path: _canned(package, given, done) for path, package in packages.items()},
+        Identity("run", "default", "uid", "step", "abcdefghij", 1),
+        clusters=_NoClusters(),
+        variables=Memory(),
+        journal=_NoJournal(),
+        clock=lambda: NOW,
+        resumed=given.resumed,
+        succeeded={},
+    )
+    step = Step(
+        template=evaluator.prepare(template),
+        parameter=given.parameter,
+        context={**CONTEXT, **given.context},
+        outputs=tuple(given.outputs.items()),
+    )
+    finding = await Attempt(evaluator, operations, step).run()
+    return Rehearsed(tuple(done), finding.result, finding.warnings)
 
 
 def find_cue(chosen: str = "") -> str:
@@ -184,6 +201,8 @@ class _Canned(Mapping[str, Operation]):
         answer = answers[path] if path in answers else answers.get(ANY)
         if isinstance(answer, Exception):
             raise answer
+        if callable(answer):
+            answer = answer(call)
         if answer is None and self._given.echo and do in ECHOED:
             return {"value": call.args.get("value")}
         if answer is not None and not isinstance(answer, dict):
