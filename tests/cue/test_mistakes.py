@@ -54,6 +54,12 @@ MISTAKES = {
         Reason.OUTPUT,
         outputs={"o": "output.value"},
     ),
+    "an output that is called like a package": Mistake(
+        'import "vela/config"\nread: config.#ReadConfig & {$params: {name: "a", namespace: "b"}}',
+        "failed to get output o from config: the template has no config; it has read, parameter, context",
+        Reason.OUTPUT,
+        outputs={"o": "config"},
+    ),
     "an output of what a guard leaves out": Mistake(
         'import "vela/op"\nif parameter.on {read: op.#Read & {value: kind: "X"}}\nparameter: on: *false | bool',
         "failed to get output o from read.value: cannot reference optional field: read",

@@ -104,9 +104,13 @@ class Template:
         )
 
     def _known(self, imports: Iterable[Import]) -> frozenset[str]:
-        """The names that every expression on the template can use, with ``imports`` of its own."""
+        """The names that every expression on the template can use, with ``imports`` of its own.
+
+        The packages of operations are not among them: no operation stands in an expression.
+        """
         allowed = {found.name for found in imports if _is_known(found.path, self.library)}
-        return BUILTINS | allowed | {found.name for found in self.imports} | {"parameter", "context"}
+        standard = {found.name for found in self.imports if found.path not in self.library.packages}
+        return BUILTINS | allowed | standard | {"parameter", "context"}
 
 
 def _makes_any(decl: Decl) -> bool:
