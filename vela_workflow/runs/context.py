@@ -262,6 +262,9 @@ class ContextStore:
         if _has_secret(_json(data.get(constants.CONTEXT_STATE, "")) or {}):
             secret = await self._secret(namespace, name, context)
         await context.decode(data, secret, self._evaluator)
+        if not backend:
+            # Nothing is sent before the status names the context: what was only intended has not happened.
+            context.journal = {key: entry for key, entry in context.journal.items() if entry.get("done")}
         context.written = _digests(data, secret)
         return context
 
