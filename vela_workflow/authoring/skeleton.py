@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from vela_workflow.authoring import literals
+from vela_workflow.authoring import literals, testing
+
+JSON = dict[str, Any]
 
 NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """Names that objects can have."""
@@ -52,71 +55,41 @@ template: {
 }
 """
 
-_TESTS: Final = """\
+_PREFACE: Final = """\
 Operations answer what stands under results. After a change, `vela-workflow def test --update` writes what is expected
 anew; read the difference before you keep it.
-
-== keeps the message ==
--- parameter --
-{message: hello}
--- context --
-{stepName: greet}
--- results --
-output: {value: {metadata: {name: greet, uid: "1"}}}
--- expect --
-operations:
-- apply output:
-    cluster: ''
-    value:
-      apiVersion: v1
-      kind: ConfigMap
-      metadata: {name: greet}
-      data: {message: hello}
-result: succeeded
-
-== waits as long as nothing is there ==
--- parameter --
-{message: hello}
--- results --
-output: {value: {}}
--- expect --
-operations:
-- apply output:
-    cluster: ''
-    value:
-      apiVersion: v1
-      kind: ConfigMap
-      metadata: {name: step}
-      data: {message: hello}
-result: waiting
-message: waiting for ConfigMap step
-
-== tries again when the API server does not answer ==
--- parameter --
-{message: hello}
--- results --
-output: {raises: the API server does not answer}
--- expect --
-operations:
-- apply output:
-    cluster: ''
-    value:
-      apiVersion: v1
-      kind: ConfigMap
-      metadata: {name: step}
-      data: {message: hello}
-result: failed/Execute
-message: 'output: the API server does not answer'
-retried: true
-
-== a message is needed ==
--- parameter --
-{}
--- expect --
-operations: []
-result: failed/Rendering
-message: 'invalid parameters: message: is required but missing'
 """
+
+_GIVEN: Final[JSON] = {"parameter": {"message": "hello"}}
+_RAISED: Final = "the API server does not answer"
+
+_CASES: Final[Mapping[str, tuple[Mapping[str, JSON], str, JSON]]] = {
+    "keeps the message": (
+        {
+            **_GIVEN,
+            "context": {"stepName": "greet"},
+            "results": {"output": {"value": {"metadata": {"name": "greet", "uid": "1"}}}},
+        },
+        "greet",
+        {"result": "succeeded"},
+    ),
+    "waits as long as nothing is there": (
+        {**_GIVEN, "results": {"output": {"value": {}}}},
+        "step",
+        {"result": "waiting", "message": "waiting for ConfigMap step"},
+    ),
+    "tries again when the API server does not answer": (
+        {**_GIVEN, "results": {"output": {"raises": _RAISED}}},
+        "step",
+        {"result": "failed/Execute", "message": f"output: {_RAISED}", "retried": True},
+    ),
+    "a message is needed": (
+        {"parameter": {}},
+        "",
+        {"result": "failed/Rendering", "message": "invalid parameters: message: is required but missing"},
+    ),
+}
+"""The cases by title: their sections, the name of the ConfigMap that is applied if one is, and how the step ends."""
 
 
 def definition(name: str) -> str:
@@ -126,4 +99,13 @@ def definition(name: str) -> str:
 
 def tests() -> str:
     """The test file of that definition; all of its cases pass."""
-    return _TESTS
+    cases = [
+        testing.case(title, sections, {"operations": [_applied(name)] if name else [], **end})
+        for title, (sections, name, end) in _CASES.items()
+    ]
+    return "\n".join([_PREFACE, *cases])
+
+
+def _applied(name: str) -> JSON:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"message": "hello"}}
+    return {"apply output": {"cluster": "", "value": body}}
