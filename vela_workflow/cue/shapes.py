@@ -16,7 +16,7 @@ from typing import Final
 
 from vela_workflow import errors
 from vela_workflow.cue.names import Names, Scope
-from vela_workflow.cue.syntax import Comprehension, Embed, Expr, Field, Ref, Struct, child_structs
+from vela_workflow.cue.syntax import Comprehension, Embed, Expr, Field, Let, Ref, Struct, child_structs
 
 ARGUMENTS: Final = "$params"
 RESULTS: Final = "$returns"
@@ -127,8 +127,9 @@ class _Check:
     def value(self, expr: Expr, *, guarded: bool) -> Iterator[Finding]:
         """The fields in a value that the definition does not take."""
         given = [decl for struct in child_structs(expr) for decl in struct.decls]
-        misplaced = self._misplaced(expr, {decl.name for decl in given if isinstance(decl, Field)})
-        if misplaced and given:
+        told = all(isinstance(decl, Field | Let) for decl in given)  # Guards and embedded values may bring anything.
+        misplaced = self._misplaced(expr, {decl.name for decl in given if isinstance(decl, Field)}) if told else ""
+        if misplaced:
             yield Finding(misplaced, given[0].start, certain=not guarded)
             return
         for struct in child_structs(expr):
@@ -137,8 +138,9 @@ class _Check:
     def _misplaced(self, expr: Expr, names: set[str | None]) -> str:
         """What is said of arguments in the flat form where the other is wanted, or the other way round."""
         if ARGUMENTS not in self.shape.fields:
+            beside = any(name in self.shape.fields for name in names)
             text = f"{self.name} takes its arguments directly, not in {ARGUMENTS}"
-            return text if ARGUMENTS in names else ""
+            return text if ARGUMENTS in names and not beside else ""
         arguments = self.shape.fields[ARGUMENTS]
         is_whole = len(expr.operands) == len([*child_structs(expr)]) + 1
         if arguments is None or not is_whole or ARGUMENTS in names or None in names:
