@@ -167,6 +167,30 @@ def test_one_step_per_cluster_reaches_those_that_live(
             admin.delete("v1", "ConfigMap", name, "default")
 
 
+def test_one_step_for_many_clusters_reaches_those_that_live(
+    cli: Cli, runs: fixture.Runs, control_plane: ControlPlane, second_cluster: ApiServer, name: str
+) -> None:
+    dead, admin = f"{name}-dead", runs.api
+    with control_plane.second(dead) as far:
+        try:
+            cli("cluster", "join", f"--from={second_cluster.kubeconfig}", f"--name={name}")
+            cli("cluster", "join", f"--from={far.kubeconfig}", f"--name={dead}")
+            far.stop()
+            value = config_map(name, "")["properties"]["value"]
+            properties = {"value": value, "clusters": [dead, name, "local"], "until": {"data": {"is": "here"}}}
+            run = runs.start([{"name": "spread", "type": "distribute-object", "properties": properties}])
+            entry = run.until_step("spread", "running", "Wait")
+            assert f"apply.{dead}: cluster {dead}" in entry["message"]
+            assert found_in(second_cluster.api, name)
+            assert found_in(admin, name)
+            far.start()
+            run.ended("succeeded", timeout=60)
+            assert found_in(far.api, name)
+        finally:
+            admin.delete("v1", "Secret", dead, SYSTEM)
+            admin.delete("v1", "ConfigMap", name, "default")
+
+
 # Joining.
 
 
