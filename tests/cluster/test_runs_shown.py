@@ -50,7 +50,7 @@ def test_events_tell_transitions_once(runs: fixture.Runs, wait_for: WaitFor) -> 
         ("Normal", "Start", "WorkflowRun started"),
         ("Normal", "Suspend", 'WorkflowRun suspended: step "b": Suspended by field suspend'),
         ("Warning", "Execute", "WorkflowRun finished with failure"),
-        ("Warning", "StepFailed", 'step "c": step "c" failed (Action): oops'),
+        ("Warning", "StepFailed", 'step "c" failed (Action): oops'),
     ]
 
 

@@ -36,12 +36,11 @@ OWN_STATE: Final = ("suspend", "hold", "terminated", "steps", "restarts", "known
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Something that happened, for an Event; ``step`` is empty when it concerns the run (decisions 35)."""
+    """Something that happened, for an Event; the message names the step that it concerns (decisions 35)."""
 
     reason: EventReason
     message: str
     warning: bool = False
-    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +263,10 @@ def _transitions(board: boards.Board, status: JSON, blocked: str, waiting: list[
     for node in board.nodes:
         was = (node.before.get("phase"), node.before.get("reason"))
         if node.failed and was != (node.phase, node.reason):
-            yield Transition(EventReason.STEP_FAILED, _told(node), warning=True, step=node.step.name)
+            yield Transition(EventReason.STEP_FAILED, _told(node), warning=True)
     for node in waiting:
         message = f'step "{node.step.name}" is waiting' + (f": {node.message}" if node.message else "")
-        yield Transition(EventReason.STEP_WAITING, message, step=node.step.name)
+        yield Transition(EventReason.STEP_WAITING, message)
     for message in board.replaced:
         yield Transition(EventReason.OUTPUT_REPLACED, message, warning=True)
     if status["status"] == RunPhase.SUSPENDING and old.get("status") != RunPhase.SUSPENDING:

@@ -53,8 +53,7 @@ class EventReporter:
     def transitions(self, body: Mapping[str, Any], happened: tuple[Transition, ...]) -> None:
         """Tell what happened to a run."""
         for one in happened:
-            text = f'step "{one.step}": {one.message}' if one.step else one.message
-            self._post(body, one.reason, text, warning=one.warning)
+            self._post(body, one.reason, one.message, warning=one.warning)
 
     def warnings(self, body: Mapping[str, Any], step: str, texts: tuple[str, ...]) -> None:
         """Tell what a step wants to be known although it goes on."""
