@@ -143,7 +143,9 @@ class Reviewer:
         mode = asked.owner.get("mode")
         found = rules.steps_of(asked.body)
         judged = await (self._referenced(asked, mode) if found is None else self._judge(asked, *found, mode))
-        return rules.unknown_modes(mode, "mode" if asked.is_workflow else "spec.mode") + judged
+        place = "" if asked.is_workflow else "spec."
+        notes = rules.unknown_modes(mode, f"{place}mode") + rules.without_effect(asked.owner, place)
+        return notes + judged
 
     async def _referenced(self, asked: _Asked, mode: Any) -> Review:
         """The steps of the Workflow that a run names."""

@@ -203,6 +203,22 @@ def unknown_modes(mode: Any, field_path: str) -> Review:
     )
 
 
+def without_effect(owner: Mapping[str, Any], field_path: str) -> Review:
+    """Warnings for what is written and comes to nothing: a reference beside steps, no steps at all.
+
+    ``owner`` is the ``spec`` of a run, or a Workflow, and ``field_path`` where it is, with a dot behind it.
+    """
+    found = []
+    inline = owner.get("workflowSpec")
+    if isinstance(inline, Mapping) and owner.get("workflowRef"):
+        text = "is ignored, since there is a workflowSpec as well; leave one of the two out"
+        found.append(errors.Problem(text, f"{field_path}workflowRef"))
+    holder, place = (inline, f"{field_path}workflowSpec.") if isinstance(inline, Mapping) else (owner, field_path)
+    if holder.get("steps") == []:
+        found.append(errors.Problem("there are no steps; a run succeeds at once", f"{place}steps"))
+    return Review(warnings=tuple(found))
+
+
 def definition_name(name: str) -> Review:
     """A warning where a definition has a name that is built in (decisions 37)."""
     if name not in (constants.SUSPEND, constants.STEP_GROUP):

@@ -131,6 +131,23 @@ def test_unknown_modes_of_a_workflow_are_warnings(mode: Any, paths: list[str]) -
     assert review.problems == ()
 
 
+@pytest.mark.parametrize(
+    ("owner", "place", "paths"),
+    [
+        pytest.param({"workflowSpec": {"steps": [1]}}, "spec.", [], id="steps"),
+        pytest.param({"workflowRef": "w"}, "spec.", [], id="reference"),
+        pytest.param({"workflowRef": "w", "workflowSpec": {"steps": [1]}}, "spec.", ["spec.workflowRef"], id="both"),
+        pytest.param({"workflowSpec": {"steps": []}}, "spec.", ["spec.workflowSpec.steps"], id="no-steps"),
+        pytest.param({"steps": []}, "", ["steps"], id="a-workflow-without-steps"),
+        pytest.param({"steps": None, "workflowSpec": 3}, "", [], id="of-another-form"),
+    ],
+)
+def test_what_comes_to_nothing_is_a_warning(owner: Any, place: str, paths: list[str]) -> None:
+    review = rules.without_effect(owner, place)
+    assert [problem.path for problem in review.warnings] == paths
+    assert review.problems == ()
+
+
 @pytest.mark.parametrize(("name", "warns"), [("suspend", True), ("step-group", True), ("mine", False)])
 def test_definitions_of_built_in_names(name: str, warns: bool) -> None:
     review = rules.definition_name(name)
