@@ -8,6 +8,7 @@ Objects in the cluster at hand are looked up, since the most frequent reason is 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -219,7 +220,7 @@ def head(run: view.Run, body: JSON) -> str:
     if run.restarting:
         return f"{run.name} is to be restarted, and no operator has done that yet: is one running?"
     if run.finished:
-        again = "" if run.succeeded else f"; `vela-workflow restart {run.name} --step STEP` runs it from a step on"
+        again = "" if run.succeeded else f"; `{_restart(run)}` runs it again from there on"
         return f"{run.name} {_ENDED.get(run.phase, 'has ended')}{message}{again}"
     if not run.phase and required:
         return f"{run.name} was not taken up: it asks for a controller of version {required}"
@@ -227,6 +228,12 @@ def head(run: view.Run, body: JSON) -> str:
         return f"{run.name} was not taken up: is the operator running and looking after {run.namespace}?"
     resume = f"; `vela-workflow resume {run.name}` lets it go on" if run.suspended else ""
     return f"{run.name} is {run.phase}, {run.progress} steps have ended{message}{resume}"
+
+
+def _restart(run: view.Run) -> str:
+    """The command that restarts a run where it ended: at the first step that failed."""
+    failed = next((step.name for step in run.walk() if step.phase == StepPhase.FAILED and not step.sub_steps), "STEP")
+    return f"vela-workflow restart {run.name} --step {shlex.quote(failed)}"
 
 
 def lines(run: view.Run, found: list[Waiting], summary: str, now: datetime) -> Iterator[str]:
@@ -250,7 +257,10 @@ def lines(run: view.Run, found: list[Waiting], summary: str, now: datetime) -> I
             yield f"{INDENT}to go on:  {one.hint}"
     if not found and run.phase and not run.finished:
         yield ""
-        yield "no step is waiting: the next one is about to start"
+        if run.phase == RunPhase.INITIALIZING and run.message:
+            yield "no step can start before that is put right; it is tried again, at once when the run is changed"
+        else:
+            yield "no step is waiting: the next one is about to start"
 
 
 def _next(following: datetime | None, now: datetime, *, watched: bool) -> str:

@@ -8,6 +8,7 @@ Objects are the JSON the server sends. Everything that can go wrong comes out as
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import time
 import urllib.parse
@@ -22,7 +23,7 @@ import urllib3
 
 from vela_workflow import __version__
 from vela_workflow.api import constants
-from vela_workflow.cli import kubeconfig
+from vela_workflow.cli import kubeconfig, output
 from vela_workflow.cli.errors import (
     AlreadyExists,
     ApiError,
@@ -75,6 +76,7 @@ PODS: Final = Resource("v1", "pods")
 NAMESPACES: Final = Resource("v1", "namespaces", namespaced=False)
 CRDS: Final = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False)
 
+_WARNING: Final = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _CONFLICTS: Final[dict[str, type[ApiError]]] = {"AlreadyExists": AlreadyExists, "Conflict": Conflict}
 
 
@@ -108,6 +110,7 @@ class Kube:
         self.chosen_namespace = namespace
         self.namespace = namespace or self._access.namespace
         self._http = self._client()
+        self._warned: set[str] = set()
 
     def __enter__(self) -> Kube:
         return self
@@ -153,8 +156,8 @@ class Kube:
             params["continue"] = following
 
     def create(self, resource: Resource, body: JSON, namespace: str = "") -> JSON:
-        """Create an object; raises ``AlreadyExists``."""
-        params = {"fieldManager": FIELD_MANAGER}
+        """Create an object; raises ``AlreadyExists``. A field that its kind does not have is an error."""
+        params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         return self._json("POST", resource, namespace, params=params, body=body)
 
     def apply(self, resource: Resource, body: JSON, namespace: str = "", *, dry_run: bool = False) -> JSON:
@@ -271,6 +274,10 @@ class Kube:
         try:
             return self._send(method, resource.api_version, [part for part in parts if part], **more)
         except NotFound as error:
+            if error.what and error.what == name and resource.namespaced:
+                place = f"in namespace {namespace or self.namespace}"
+                text = f'{resource.full_name} "{name}" not found {place}'
+                raise NotFound(text, code=error.code, what=name) from None
             if error.what:
                 raise
             hint = _install_hint(resource.api_version)
@@ -308,6 +315,10 @@ class Kube:
             self._access = kubeconfig.load(*self._source)
             self._http = self._client()
             response = self._try(method, options)
+        for warning in _warnings(response.headers.get("Warning", "")):
+            if warning not in self._warned:
+                self._warned.add(warning)
+                output.tell(f"warning: {warning}")
         if not response.ok:
             raise _error(response.status_code, _status(response), self.server)
         return response
@@ -334,6 +345,12 @@ def _status(response: requests.Response) -> JSON:
     finally:
         response.close()
     return status if isinstance(status, dict) else {"message": response.reason or ""}
+
+
+def _warnings(header: str) -> Iterator[str]:
+    """What the API server and its webhooks want to be known although they do as asked (RFC 7234, code 299)."""
+    for quoted in _WARNING.findall(header):
+        yield re.sub(r"\\(.)", r"\1", quoted)
 
 
 def _error(code: int, status: JSON, server: str) -> ApiError:

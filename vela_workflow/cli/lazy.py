@@ -22,6 +22,26 @@ COMPLETE: Final = "_VELA_WORKFLOW_COMPLETE"
 """The environment variable by which a shell asks for completions."""
 
 
+FOREIGN: Final[Mapping[str, str]] = {
+    "apply": "run",
+    "cancel": "terminate",
+    "create": "run",
+    "describe": "status",
+    "get": "status",
+    "list": "ls",
+    "log": "logs",
+    "resubmit": "rerun",
+    "retry": "restart",
+    "rm": "delete",
+    "start": "run",
+    "stop": "terminate",
+    "submit": "run",
+    "watch": "status",
+    "why": "explain",
+}
+"""What other programs for workflows call a command, and how it is called here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One command: the module it is in (its ``app`` holds it), and the first sentence of its help."""
@@ -70,6 +90,11 @@ def group(entries: Mapping[str, Entry]) -> type[typer.core.TyperGroup]:
             del ctx
             with formatter.section("Commands"):
                 formatter.write_dl([(name, entry.help) for name, entry in entries.items()])
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            if args and args[0] not in entries and FOREIGN.get(args[0]) in entries:
+                raise typer.BadParameter(f"No such command '{args[0]}'. Did you mean '{FOREIGN[args[0]]}'?", ctx)
+            return super().resolve_command(ctx, args)
 
         def invoke(self, ctx: Any) -> Any:
             try:

@@ -57,6 +57,9 @@ Runs = Annotated[
     list[str], typer.Argument(metavar="NAME", help="Names of runs.", show_default=False, autocompletion=complete_run)
 ]
 Step = Annotated[str | None, typer.Option("--step", metavar="STEP", help="Only this step, by its name.")]
+FromStep = Annotated[
+    str | None, typer.Option("--step", metavar="STEP", help="Start at this step, by its name, not at the first.")
+]
 Selector = Annotated[
     str, typer.Option("--selector", "-l", metavar="LABELS", help="Only runs with these labels, such as app=shop.")
 ]

@@ -47,6 +47,10 @@ MARKS: Final[dict[str, str]] = {
 """A sign for each phase, one column wide."""
 
 NOT_STARTED: Final = "not started"
+RETRIED: Final = "is tried again"
+RETRIED_MARK: Final = "↻"
+"""How a step is told from others that failed when it has not failed for good."""
+
 LIST_MESSAGE: Final = 60
 
 
@@ -112,16 +116,18 @@ def tree(run: view.Run, now: datetime) -> Group:
 
 
 def _step(step: view.Step, now: datetime) -> Text:
-    style = STYLES.get(step.phase, "")
+    style = STYLES[StepPhase.SUSPENDING] if step.retried else STYLES.get(step.phase, "")
     line = Text.assemble(
-        (f"{MARKS.get(step.phase, '●')} ", style),
+        (f"{RETRIED_MARK if step.retried else MARKS.get(step.phase, '●')} ", style),
         clean(step.name or step.id),
         (f" ({clean(step.type)})" if step.type else "", "bright_black"),
         "  ",
-        phase(step.phase),
+        (step.phase or NOT_STARTED, style),
     )
     if step.reason:
         line.append(f" {clean(step.reason)}", style=style)
+    if step.retried:
+        line.append(f", {RETRIED}", style=style)
     seconds = step.seconds(now)
     if seconds is not None:
         line.append(f"  {view.duration(seconds)}")
@@ -138,7 +144,8 @@ def transitions(old: view.Run | None, new: view.Run) -> Iterator[str]:
         if step.phase and (
             was is None or (was.phase, was.reason, was.message) != (step.phase, step.reason, step.message)
         ):
-            yield clean(" ".join(f"step {path}: {_state(step.phase, step.reason, step.message)}".split()))
+            word = f"{step.phase}, {RETRIED}" if step.retried else step.phase
+            yield clean(" ".join(f"step {path}: {_state(word, step.reason, step.message)}".split()))
     was_run = ("", "") if old is None else (old.phase, old.message)
     if new.phase and was_run != (new.phase, new.message):
         yield clean(" ".join(f"run {new.name}: {_state(new.phase, '', new.message)}".split()))

@@ -26,13 +26,12 @@ def follow(cluster: kube.Kube, name: str, deadline: kube.Deadline, namespace: st
     Ends only by an error: ``NotFound`` (also when the run is deleted), ``TimedOut`` after ``deadline``, ``Unreachable``
     when a lost connection cannot be had again.
     """
-    late = f"{name}: not there in time; it goes on, `vela-workflow status {name}` shows it"
     run = cluster.get(kube.RUNS, name, namespace)
     broken = 0
     while True:
         yield run
         try:
-            for changed in _changes(cluster, run, deadline, late):
+            for changed in _changes(cluster, run, deadline):
                 broken, run = 0, changed
                 yield run
             run = cluster.get(kube.RUNS, name, namespace)
@@ -41,23 +40,33 @@ def follow(cluster: kube.Kube, name: str, deadline: kube.Deadline, namespace: st
                 raise
             threading.Event().wait(RECONNECT_DELAYS[broken])
             broken += 1
-            deadline.check(late)
+            deadline.check(_late(run))
 
 
-def _changes(cluster: kube.Kube, run: JSON, deadline: kube.Deadline, late: str) -> Iterator[JSON]:
+def _late(run: JSON) -> str:
+    """What to say when the time is over: where the run is."""
+    name, status = run["metadata"]["name"], run.get("status") or {}
+    message = " ".join(str(status.get("message") or "").split())
+    where = f"is {status['status']}" if status.get("status") else "was not taken up"
+    said = f": {message}" if message else ""
+    return f"the time is over, {name} {where}{said}; it goes on, `vela-workflow explain {name}` says what it waits for"
+
+
+def _changes(cluster: kube.Kube, run: JSON, deadline: kube.Deadline) -> Iterator[JSON]:
     """Changes after ``run``, over as many watches as it takes; ends when the server has forgotten where we were."""
     name, namespace, uid = (run["metadata"][key] for key in ("name", "namespace", "uid"))
     since = run["metadata"]["resourceVersion"]
     while True:
-        deadline.check(late)
+        deadline.check(_late(run))
         try:
             events = cluster.watch(kube.RUNS, name, namespace, since=since, seconds=deadline.left)
             for kind, changed in events:
                 if kind == "DELETED" or changed["metadata"].get("uid", uid) != uid:
                     raise NotFound(f'workflowruns.core.oam.dev "{name}" was deleted', what=name)
                 since = changed["metadata"]["resourceVersion"]
+                run = changed
                 yield changed
-                deadline.check(late)
+                deadline.check(_late(run))
         except Gone:
             return
 

@@ -63,7 +63,7 @@ def terminate(cluster: Kube, name: options.Run) -> None:
     epilog=lazy.examples("vela-workflow restart deploy-7x2kq", "vela-workflow restart deploy-7x2kq --step apply")
 )
 @options.connected
-def restart(cluster: Kube, name: options.Run, step: options.Step = None) -> None:
+def restart(cluster: Kube, name: options.Run, step: options.FromStep = None) -> None:
     """Run a run again, whole or from a step on.
 
     From a step on means: that step, and the steps that come after it or use what it gives. The step must have ended.

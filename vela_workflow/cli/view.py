@@ -39,6 +39,11 @@ class Step:
         return self.phase in {StepPhase.SUCCEEDED, StepPhase.SKIPPED}
 
     @property
+    def retried(self) -> bool:
+        """Whether the step failed and is tried again."""
+        return self.phase == StepPhase.FAILED and not self.finished
+
+    @property
     def active(self) -> bool:
         """Whether the step has been started and has not ended."""
         return bool(self.phase) and self.phase != StepPhase.PENDING and not self.finished

@@ -67,7 +67,7 @@ def resume(status: Mapping[str, Any], run: str, step: str | None = None) -> Comm
     if status.get("terminated") and not suspended:
         raise Refused("can not resume a terminated workflow")
     if not status.get("suspend") and not suspended:
-        return Command({}, _done("resume", run, step))
+        return Command({}, f"nothing to do: {run} is not suspended")
     if step is None:
         for entry, _ in _walk(steps):
             _resume(entry)
@@ -86,7 +86,7 @@ def resume(status: Mapping[str, Any], run: str, step: str | None = None) -> Comm
 def terminate(status: Mapping[str, Any], run: str) -> Command:
     """End a run: what runs, is suspended or is tried again fails with reason Terminate (engine 7.3, decisions 14)."""
     if status.get("finished"):
-        return Command({}, _done("terminate", run, None))
+        return Command({}, f"nothing to do: {run} has ended already ({status.get('status')})")
     steps = _steps(status)
     for entry, _ in _walk(steps):
         phase = entry.get("phase")
@@ -125,7 +125,8 @@ def _named(steps: list[JSON], name: str) -> JSON:
     found = [entry for entry, group in _walk(steps) if entry.get("name") == name and group is None]
     found += [entry for entry, group in _walk(steps) if entry.get("name") == name and group is not None]
     if not found:
-        raise Refused(f"can not find step {name}")
+        there = ", ".join(str(entry.get("name")) for entry, _ in _walk(steps)) or "none yet"
+        raise Refused(f"can not find step {name} among those that were reached (there are: {there})")
     return found[0]
 
 

@@ -105,6 +105,7 @@ def test_retry_on_keeps_its_name(cli: Cli, runs: Runs) -> None:
             [document("Not A Name")], [], 'metadata.name: Invalid value: "Not A Name"', id="refused-by-the-server"
         ),
         pytest.param([document(spec={"workflowSpec": {"steps": [{"name": "x"}]}})], [], "type: Required", id="schema"),
+        pytest.param([document(spec={"steps": []})], [], 'unknown field "spec.steps"', id="a-field-in-the-wrong-place"),
     ],
 )
 def test_run_that_is_refused(cli: Cli, runs: Runs, documents: list[JSON], arguments: list[str], said: str) -> None:
@@ -113,6 +114,16 @@ def test_run_that_is_refused(cli: Cli, runs: Runs, documents: list[JSON], argume
     assert said in done.err
     assert done.err.count("\n") == 1
     assert runs.names() == []
+
+
+def test_what_the_server_warns_of_is_told_once(cli: Cli, runs: Runs) -> None:
+    warned = [document(name, metadata={"name": name, "finalizers": ["x"]}) for name in ("a", "b")]
+    done = cli("run", "-", stdin=yaml.safe_dump_all(warned))
+    assert (done.code, len(done.lines)) == (0, 2)
+    assert done.err.startswith('warning: metadata.finalizers: "x"')
+    assert done.err.count("\n") == 1
+    for name in "ab":
+        runs.admin.patch(RUN.api_version, RUN.kind, name, {"metadata": {"finalizers": None}}, runs.namespace)
 
 
 def test_rerun(cli: Cli, runs: Runs) -> None:
@@ -184,7 +195,10 @@ def test_status_and_show(cli: Cli, runs: Runs) -> None:
     assert yaml.safe_load(cli("show", "a").out)["status"]["suspend"] is True
     assert json.loads(cli("show", "a", "-o", "json").out)["metadata"]["name"] == "a"
     missing = cli("status", "b")
-    assert (missing.code, missing.err) == (1, 'error: workflowruns.core.oam.dev "b" not found\n')
+    assert (missing.code, missing.err) == (
+        1,
+        f'error: workflowruns.core.oam.dev "b" not found in namespace {runs.namespace}\n',
+    )
 
 
 # --- suspend, resume, terminate, restart, delete
@@ -199,7 +213,7 @@ def test_suspend_and_resume(cli: Cli, runs: Runs) -> None:
     status = runs.status("a")
     assert (status["suspend"], status["steps"][0]["phase"]) == (False, "running")
     version = runs.get("a")["metadata"]["resourceVersion"]
-    assert cli("resume", "a").code == 0
+    assert cli("resume", "a").lines == ["nothing to do: a is not suspended"]
     assert runs.get("a")["metadata"]["resourceVersion"] == version, "nothing to do, nothing written"
 
 
@@ -268,7 +282,8 @@ def test_delete(cli: Cli, runs: Runs) -> None:
         runs.create(name)
     assert cli("delete", "a", "b").lines == [f"workflowrun.core.oam.dev/{name} deleted" for name in "ab"]
     assert runs.names() == ["c"]
-    assert cli("delete", "a").err == 'error: workflowruns.core.oam.dev "a" not found\n'
+    missing = f'error: workflowruns.core.oam.dev "a" not found in namespace {runs.namespace}\n'
+    assert cli("delete", "a").err == missing
 
 
 # --- who asks

@@ -49,6 +49,8 @@ def test_wait_for_what_is_there_already(cli: Cli, runs: Runs, status: JSON, argu
     done = cli("wait", "a", *arguments)
     assert (done.code, done.out) == (code, "")
     assert bool(done.err) == (code != 0)
+    if code == 4:
+        assert f"the time is over, a is {status['status']}" in done.err
 
 
 def test_wait_for_what_comes_later(cli: Cli, runs: Runs) -> None:

@@ -128,6 +128,11 @@ def test_a_state_that_cannot_be_read(text: str) -> None:
         ),
         pytest.param(run(phase="succeeded"), "r has succeeded", id="succeeded"),
         pytest.param(run(phase="failed"), "r has failed; `vela-workflow restart r --step STEP`", id="failed"),
+        pytest.param(
+            run({"name": "g", "phase": "failed", "subSteps": [{"name": "in it", "phase": "failed"}]}, phase="failed"),
+            "`vela-workflow restart r --step 'in it'` runs it again from there on",
+            id="failed-at-a-sub-step",
+        ),
         pytest.param(run(phase="suspending", suspend=True), "`vela-workflow resume r` lets it go on", id="suspended"),
         pytest.param(
             run(phase="failed", annotations={"workflowrun.oam.dev/restart": "*"}), "is to be restarted", id="restart"
@@ -171,3 +176,16 @@ def test_text() -> None:
 )
 def test_objects(thing: explain.Object, text: str) -> None:
     assert str(thing) == text
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        pytest.param('step "a": there is no WorkflowStepDefinition "x"', "before that is put right", id="blocked"),
+        pytest.param("", "the next one is about to start", id="starting"),
+    ],
+)
+def test_a_run_whose_steps_cannot_start(message: str, said: str) -> None:
+    body = run(phase="initializing")
+    body["status"]["message"] = message
+    assert said in list(explain.lines(view.read(body), [], "head", NOW))[-1]

@@ -79,6 +79,9 @@ def test_version(runner: CliRunner) -> None:
     ("arguments", "said"),
     [
         pytest.param(["lss"], "Did you mean 'ls'?", id="misspelt-command"),
+        pytest.param(["list"], "No such command 'list'. Did you mean 'ls'?", id="a-command-of-others"),
+        pytest.param(["def", "list"], "No such command 'list'. Did you mean 'ls'?", id="the-same-in-a-group"),
+        pytest.param(["cluster", "retry"], "No such command 'retry'.", id="a-command-of-others-that-is-not-here"),
         pytest.param(["status"], "Missing argument 'NAME'", id="missing-name"),
         pytest.param(["ls", "-o", "xml"], "'xml' is not one of", id="unknown-format"),
         pytest.param(["ls", "--phase", "running"], 'no phase "running"', id="unknown-phase"),

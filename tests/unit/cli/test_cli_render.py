@@ -138,3 +138,26 @@ def test_transitions_tell_each_change_once() -> None:
 )
 def test_texts_cannot_steer_the_terminal(text: str, cleaned: str) -> None:
     assert output.clean(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("reason", "line", "change"),
+    [
+        pytest.param(
+            "Execute", "↻ a  failed Execute, is tried again", "failed, is tried again (Execute): refused", id="retried"
+        ),
+        pytest.param(
+            "FailedAfterRetries",
+            "✖ a  failed FailedAfterRetries",
+            "failed (FailedAfterRetries): refused",
+            id="given-up",
+        ),
+    ],
+)
+def test_a_step_that_is_tried_again_does_not_look_as_if_it_had_ended(
+    reason: str, line: str, change: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = {"name": "a", "phase": "failed", "reason": reason, "message": "refused"}
+    run = view.read({"metadata": {"name": "r"}, "status": {"status": "executing", "steps": [step]}})
+    assert shown(render.tree(run, NOW), capsys)[1] == f"└── {line}"
+    assert next(iter(render.transitions(None, run))) == f"step a: {change}"

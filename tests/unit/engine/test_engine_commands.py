@@ -154,8 +154,13 @@ def test_refused(command: Any, why: str) -> None:
     [
         (commands.suspend({}, "r"), "Successfully suspend workflow: r"),
         (commands.suspend(status(entry("a", "running")), "r", "a"), "Successfully suspend workflow r from step a"),
-        (commands.resume({}, "r"), "Successfully resume workflow: r"),
+        (commands.resume({"suspend": True}, "r"), "Successfully resume workflow: r"),
+        (commands.resume({}, "r"), "nothing to do: r is not suspended"),
         (commands.terminate({}, "r"), "Successfully terminate workflow: r"),
+        (
+            commands.terminate({"finished": True, "status": "succeeded"}, "r"),
+            "nothing to do: r has ended already (succeeded)",
+        ),
         (restart.restart_run({}, {}, "r"), "Successfully restart workflow: r"),
     ],
 )
