@@ -19,7 +19,7 @@ LOCK = $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11
 STEP = @printf '\033[1m==> %s\033[0m\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools cluster-up cluster-down lint check test demo demo-helm run bench lock clean
+.PHONY: help venv tools cluster-up cluster-down generate lint check test demo demo-helm run bench lock clean
 
 help: ## Show this.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,12 @@ cluster-up: ## Start a local cluster and print its kubeconfig.
 
 cluster-down: ## Stop the local cluster.
 	@$(TOOLS) down
+
+generate: venv ## Write what is made from code: CRDs, reference pages, files of the chart.
+	$(STEP) "What is made from code"
+	$(BIN)/python -m vela_workflow.api.crd
+	$(BIN)/python -m vela_workflow.authoring docs/reference
+	$(BIN)/python -m deploy.generate
 
 lint: venv ## Format check, lint, types, import contracts.
 	$(STEP) "Format"

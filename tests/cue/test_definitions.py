@@ -50,7 +50,7 @@ async def test_golden(stage: Stage, case: testing.Case) -> None:
 
 
 def test_every_definition_has_a_golden_file_and_every_file_a_definition() -> None:
-    assert {case.definition for case in CASES} == set(STEPS)
+    assert {case.definition for case in CASES} == set(STEPS), f"{FOLDER} has a file of cases for each step type"
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -74,7 +74,8 @@ def test_there_is_no_page_without_a_definition() -> None:
 
 
 def test_every_provider_is_on_the_page_of_packages() -> None:
-    assert {folder for _, folder, _ in packages.SOURCES} == packages.folders()
+    told = "each folder of a provider has a line in SOURCES of vela_workflow/authoring/packages.py"
+    assert {folder for _, folder, _ in packages.SOURCES} == packages.folders(), told
 
 
 def test_the_page_of_packages_tells_arguments_and_results() -> None:
