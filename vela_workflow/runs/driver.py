@@ -6,8 +6,10 @@ from typing import Any
 
 from vela_workflow.api import constants
 from vela_workflow.engine import run_pass
-from vela_workflow.runs.context import ContextStore, RunContext, may_have_begun
+from vela_workflow.runs.context import RunContext
+from vela_workflow.runs.context_store import ContextStore
 from vela_workflow.runs.contract import Decision, Memory, Tools
+from vela_workflow.runs.newness import may_have_begun
 from vela_workflow.runs.pace import Pace
 from vela_workflow.runs.reconcile import Reconcile
 from vela_workflow.runs.record import RunRecord

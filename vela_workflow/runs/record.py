@@ -16,7 +16,8 @@ from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.engine import fold
 from vela_workflow.engine.summary import Conclusion
 from vela_workflow.runs import patching
-from vela_workflow.runs.context import ContextStore, RunContext
+from vela_workflow.runs.context import RunContext
+from vela_workflow.runs.context_store import ContextStore
 from vela_workflow.runs.contract import Memory
 from vela_workflow.steps.journal import Superseded
 

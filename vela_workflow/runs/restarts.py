@@ -10,8 +10,8 @@ from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.engine import restart
 from vela_workflow.engine.plan import Plan
-from vela_workflow.runs.context import looks_new, was_emptied
 from vela_workflow.runs.contract import Reporter
+from vela_workflow.runs.newness import looks_new, was_emptied
 from vela_workflow.runs.record import RunRecord
 
 _RESTARTED = "vela-workflow.restarted"
