@@ -253,8 +253,8 @@ def test_two_hundred_runs_outlive_ten_leaders(
         for number in range(KILLS):
             leader = many.leader()
             own_runs.config_map(f"go-{number}", {"ready": "yes"})
-            sent = sum(service.counts.values())
-            service.until(lambda counts, sent=sent: sum(counts.values()) > sent)  # in the middle of its work
+            half = sum(service.counts.values()) + RUNS // KILLS // 2
+            service.until(lambda counts, half=half: sum(counts.values()) >= half)  # in the middle of its work
             leader.kill()
             leader.start(wait=False)
             many.leader(but=leader.name)
@@ -272,4 +272,4 @@ def test_two_hundred_runs_outlive_ten_leaders(
         assert unknown <= KILLS * 32
         sure = 2 * (RUNS - unknown)
         assert len(service.counts) >= sure, "a request that a succeeded run needs was not sent"
-        assert sum(1 for status in ends if status["status"] == "succeeded") > RUNS / 2
+        assert sum(1 for status in ends if status["status"] == "succeeded") > RUNS / 4

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli_support import Cli
 
-from tools.apiserver import ApiServer
+from tools.controlplane import ControlPlane
 from tools.rest import Api
 from vela_workflow.api import constants, crd
 from vela_workflow.authoring import definitions
@@ -52,8 +52,8 @@ def test_install_is_idempotent_and_repairs(cli: Cli, admin: Api, system: str, in
     assert mended["spec"]["schematic"]["cue"]["template"] != "spoilt"
 
 
-def test_install_into_an_empty_cluster(second_cluster: ApiServer) -> None:
-    with Cli(second_cluster.kubeconfig, "default") as cli:
+def test_install_into_an_empty_cluster(control_plane: ControlPlane) -> None:
+    with control_plane.second("empty") as empty, Cli(empty.kubeconfig, "default") as cli:
         before = cli("version", namespace=False)
         assert "WorkflowRun    not installed" in before.out
         assert cli("ls").err.startswith("error: the cluster does not know workflowruns.core.oam.dev")
@@ -67,7 +67,7 @@ def test_install_into_an_empty_cluster(second_cluster: ApiServer) -> None:
         assert "workflowstepdefinition.core.oam.dev/apply-object created" in done.lines
         after = cli("version", namespace=False)
         assert "WorkflowRun    v1alpha1" in after.out
-        assert second_cluster.url in after.out
+        assert empty.url in after.out
         assert cli("ls").code == 0
 
 
