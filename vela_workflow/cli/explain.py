@@ -114,6 +114,7 @@ def reasons(run: view.Run, remembered: JSON, resume_at: Mapping[str, str], now: 
         )
         for step in run.walk()
         if not run.finished and step.phase and not step.finished and not _speaks_through_sub_steps(step)
+        if not (memories.get(step.id) or {}).get("final")
     ]
 
 

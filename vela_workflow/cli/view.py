@@ -7,7 +7,7 @@ only this program writes (``progress``, ``currentStep``) is worked out where it 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,10 @@ JSON = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step; ``phase`` is empty while nothing was said of it yet. ``type`` is what the spec or status calls it."""
+    """One step; ``phase`` is empty while nothing was said of it yet. ``type`` is what the spec or status calls it.
+
+    ``left`` says that the run has gone on without the step, or has ended.
+    """
 
     name: str
     type: str = ""
@@ -30,12 +33,13 @@ class Step:
     started: datetime | None = None
     last: datetime | None = None
     sub_steps: tuple[Step, ...] = ()
+    left: bool = False
 
     @property
     def finished(self) -> bool:
         """Whether the step has ended; one that failed and is tried again has not (engine 3.2)."""
         if self.phase == StepPhase.FAILED:
-            return self.reason not in {"", Reason.EXECUTE}
+            return self.left or self.reason not in {"", Reason.EXECUTE}
         return self.phase in {StepPhase.SUCCEEDED, StepPhase.SKIPPED}
 
     @property
@@ -100,7 +104,8 @@ def read(run: JSON, spec_steps: Sequence[JSON] | None = None) -> Run:
     metadata, spec, status = run["metadata"], run.get("spec") or {}, run.get("status") or {}
     if spec_steps is None:
         spec_steps = (spec.get("workflowSpec") or {}).get("steps") or ()
-    steps = _merge(status.get("steps") or (), spec_steps, "step")
+    in_turn = (status.get("mode") or {}).get("steps") == constants.Mode.STEP_BY_STEP
+    steps = _settled(_merge(status.get("steps") or (), spec_steps, "step"), bool(status.get("finished")), in_turn)
     current, since = str(status.get("currentStep") or ""), time(status.get("currentStepSince"))
     if not current:
         step = next((one for one in steps if one.active), None)
@@ -138,6 +143,21 @@ def _merge(entries: Sequence[JSON], spec_steps: Sequence[JSON], unnamed: str) ->
         subs = (spec.get("subSteps") or ()) if spec.get("type") == constants.STEP_GROUP else ()
         steps.append(_step(name, entry, str(spec.get("type") or ""), subs, f"{unnamed}-{index}"))
     return (*steps, *(_step(name, entry, "", (), "") for name, entry in by_name.items()))
+
+
+def _settled(steps: tuple[Step, ...], ended: bool, in_turn: bool) -> tuple[Step, ...]:
+    """The steps, with those marked that are over although their phase and reason leave that open.
+
+    A failure that is tried again and one that no trying helps against have the same reason. The latter shows in what
+    came after it: the run has ended, or, where one step comes after the other, the next one has begun.
+    """
+    found: list[Step] = []
+    begun = False
+    for step in reversed(steps):
+        left = ended or (in_turn and begun)
+        found.append(replace(step, left=left, sub_steps=_settled(step.sub_steps, left, in_turn=False)))
+        begun = begun or step.phase not in {"", StepPhase.PENDING}
+    return tuple(reversed(found))
 
 
 def _step(name: str, entry: JSON, type_: str, spec_subs: Sequence[JSON], unnamed: str) -> Step:

@@ -189,3 +189,8 @@ def test_a_run_whose_steps_cannot_start(message: str, said: str) -> None:
     body = run(phase="initializing")
     body["status"]["message"] = message
     assert said in list(explain.lines(view.read(body), [], "head", NOW))[-1]
+
+
+def test_a_failure_that_no_trying_helps_against_is_not_waited_for() -> None:
+    step = {**WAIT, "phase": "failed", "reason": "Execute"}
+    assert reasons(run(step), {"engine": {"steps": {"s1": {"final": True}}}}) == []

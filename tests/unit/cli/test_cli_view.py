@@ -163,3 +163,35 @@ def test_durations(seconds: float | None, text: str) -> None:
 )
 def test_times(value: Any, moment: datetime | None) -> None:
     assert view.time(value) == moment
+
+
+FAILED_ONCE = {"name": "a", "phase": "failed", "reason": "Execute", "firstExecuteTime": "2026-01-01T11:59:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("status", "retried"),
+    [
+        pytest.param({"steps": [FAILED_ONCE]}, True, id="executing"),
+        pytest.param({"finished": True, "steps": [FAILED_ONCE]}, False, id="the-run-has-ended"),
+        pytest.param(
+            {"mode": {"steps": "StepByStep"}, "steps": [FAILED_ONCE, {"name": "b", "phase": "running"}]},
+            False,
+            id="the-next-one-has-begun",
+        ),
+        pytest.param(
+            {"mode": {"steps": "StepByStep"}, "steps": [FAILED_ONCE, {"name": "b", "phase": "pending"}]},
+            True,
+            id="the-next-one-has-not",
+        ),
+        pytest.param(
+            {"mode": {"steps": "DAG"}, "steps": [FAILED_ONCE, {"name": "b", "phase": "running"}]},
+            True,
+            id="another-at-the-same-time",
+        ),
+        pytest.param({"finished": True, "steps": [{"name": "g", "subSteps": [FAILED_ONCE]}]}, False, id="in-a-group"),
+    ],
+)
+def test_whether_a_step_that_failed_is_tried_again(status: dict[str, Any], retried: bool) -> None:
+    run = view.read({"metadata": {"name": "r"}, "status": status})
+    step = next(step for step in run.walk() if step.name == "a")
+    assert (step.retried, step.finished) == (retried, not retried)
