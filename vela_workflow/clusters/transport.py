@@ -197,6 +197,7 @@ class Transport:
         for session in (self._session, self._outdated):
             if session is not None:
                 await session.close()
+        await asyncio.sleep(0)  # a connection that is aborted lets go of its socket at the next turn of the loop
 
     async def _attempt(self, request: Request) -> bytes:
         async with self._gate:
