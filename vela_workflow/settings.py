@@ -185,7 +185,8 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         found = Settings.model_validate(values)
     except pydantic.ValidationError as error:
         problems += [
-            errors.Problem(str(one["msg"]), path=".".join(str(part) for part in one["loc"])) for one in error.errors()
+            errors.Problem(str(one["msg"]).removeprefix("Value error, "), path=".".join(map(str, one["loc"])))
+            for one in error.errors()
         ]
     if problems:
         raise errors.Invalid(problems, summary="wrong settings")

@@ -211,10 +211,15 @@ def kubeconfig_file(path: str = "", context: str = "") -> OfficialSource:
     return OfficialSource(load, f"kubeconfig {path}" if path else "the kubeconfig")
 
 
+def in_pod(environment: Mapping[str, str]) -> bool:
+    """Whether this program runs in a Pod with an account of its own."""
+    return bool(environment.get("KUBERNETES_SERVICE_HOST")) and _SERVICE_ACCOUNT.exists()
+
+
 def local(kubeconfig: str = "", context: str = "", *, environment: Mapping[str, str]) -> OfficialSource:
     """The cluster to run in: ``kubeconfig`` if given, else ``KUBECONFIG``, else the Pod's account, else ``~/.kube``."""
     path = kubeconfig or environment.get("KUBECONFIG", "")
-    if not path and environment.get("KUBERNETES_SERVICE_HOST") and _SERVICE_ACCOUNT.exists():
+    if not path and in_pod(environment):
         return in_cluster()
     return kubeconfig_file(path, context)
 

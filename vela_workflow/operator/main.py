@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -15,18 +14,29 @@ import kopf
 import uvloop
 from kopf._cogs.structs import references  # there is no public name for what kopf tells of its discovery
 
-from vela_workflow import __version__, errors
+from vela_workflow import __version__
 from vela_workflow.api import constants
 from vela_workflow.clusters import api, credentials, transport
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters.registry import Registry, RegistrySettings
 from vela_workflow.clusters.watch import WatchHub
-from vela_workflow.cue import sandbox
 from vela_workflow.cue.command import CueCommand
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.sandbox import Limits
-from vela_workflow.operator import bookkeeping, handlers, health, leader, login, logs, reach, standing, tracing, warm_up
+from vela_workflow.operator import (
+    bookkeeping,
+    handlers,
+    health,
+    leader,
+    login,
+    logs,
+    preflight,
+    reach,
+    standing,
+    tracing,
+    warm_up,
+)
 from vela_workflow.operator.admission import Admission
 from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.events import EventReporter
@@ -51,6 +61,7 @@ GRACE = 10.0
 def run(settings: Settings) -> None:
     """Run the operator until it is told to stop; raises ``WorkflowError`` when it cannot start."""
     logs.set_up(settings.log_level, settings.log_format)
+    preflight.check(settings, os.environ)
     warm_up.put_aside_modules()
     while True:
         try:
@@ -89,7 +100,7 @@ class Operator:
         self.clusters = Registry(self.client, registered, on_call=telemetry.api_call)
         self.packages = packages.packages()
         library = Library.build({path: package.source for path, package in self.packages.items()})
-        self.cue = CueCommand(_cue_binary(settings.cue), library, _limits(settings))
+        self.cue = CueCommand(preflight.cue_command(settings.cue), library, _limits(settings))
         self.evaluator = Evaluator(self.cue, library, observer=telemetry)
         self.definitions = Definitions(settings.system_namespace)
         self.reporter = EventReporter(self.client)
@@ -167,7 +178,7 @@ class Operator:
             await self._close()
 
     async def _open(self) -> None:
-        version = await sandbox.version(self.cue.binary)
+        version = await preflight.cue_version(self.cue.binary)
         parts = standing.Parts(
             self.controller,
             self.definitions,
@@ -190,18 +201,33 @@ class Operator:
 
     async def _load_all(self) -> None:
         await self._load(constants.PACKAGE, self.external.update)
-        await self._load(constants.STEP_DEFINITION, self.definitions.update)
+        places = await self._load(constants.STEP_DEFINITION, self.definitions.update)
+        system = self.settings.system_namespace
+        if places is not None and system not in places:
+            logger.warning(
+                "no step types in namespace %s; `vela-workflow install --namespace %s` brings the built-in ones",
+                system,
+                system,
+            )
 
-    async def _load(self, kind: constants.Kind, take: Callable[[dict[str, Any]], None]) -> None:
-        """Know packages and definitions before the first run has its turn."""
+    async def _load(self, kind: constants.Kind, take: Callable[[dict[str, Any]], None]) -> set[str] | None:
+        """Know packages and definitions before the first run has its turn.
+
+        Returns the namespaces that have any; ``None`` when the cluster does not know the kind.
+        """
+        places: set[str] = set()
         for namespace in self._namespaces() or [""]:
             try:
                 found = await self.client.list(kind.api_version, kind.kind, namespace)
             except cluster_errors.UnknownKind:
                 logger.warning("%s is not installed yet; run `vela-workflow install`", kind.crd_name)
-                return
+                return None
+            except cluster_errors.Forbidden as error:
+                raise preflight.refused(error) from error
             for body in found.get("items") or ():
                 take(body)
+                places.add(str(body["metadata"].get("namespace") or ""))
+        return places
 
     def _namespaces(self) -> list[str]:
         """The namespaces whose objects are looked at; empty means all of them."""
@@ -276,13 +302,6 @@ class Operator:
         if self.endpoint is not None:
             await asyncio.to_thread(self.endpoint.close)
         await asyncio.to_thread(self.telemetry.close)
-
-
-def _cue_binary(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise errors.WorkflowError(f"the cue command {name!r} is not there; install it or set VELA_WORKFLOW_CUE")
-    return found
 
 
 def _limits(settings: Settings) -> Limits:

@@ -37,7 +37,7 @@ def test_they_are_read(environment: dict[str, str], flags: dict[str, object], fi
         pytest.param({"VELA_WORKFLOW_WORKERS": "0"}, "workers: ", id="too-small"),
         pytest.param({"VELA_WORKFLOW_LOG_LEVEL": "LOUD"}, "log_level: ", id="no-level"),
         pytest.param({"VELA_WORKFLOW_TRACE_ENDPOINT": "collector"}, "trace_endpoint: ", id="no-address"),
-        pytest.param({"VELA_WORKFLOW_SHARDS": "2"}, "leader_election", id="shards-without-election"),
+        pytest.param({"VELA_WORKFLOW_SHARDS": "2"}, "wrong settings: shards are shared", id="shards-without-election"),
         pytest.param({"VELA_WORKFLOW_LEASE_RETRY": "11"}, "lease_retry must be less", id="retry-too-slow"),
         pytest.param({"VELA_WORKFLOW_LEASE_TRUSTED": "15"}, "lease_trusted", id="trusted-too-long"),
     ],
