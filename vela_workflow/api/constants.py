@@ -217,13 +217,6 @@ SUCCEEDED_CONDITION: Final[dict[RunPhase, tuple[ConditionStatus, ConditionReason
 """Status and reason of the ``Succeeded`` condition in each phase that is stored."""
 
 
-class EventType(enum.StrEnum):
-    """``type`` of a Kubernetes Event."""
-
-    NORMAL = "Normal"
-    WARNING = "Warning"
-
-
 class EventReason(enum.StrEnum):
     """``reason`` of the Events on a run (decisions 35)."""
 
@@ -261,12 +254,6 @@ LABEL_PIPELINE: Final = "pipeline.oam.dev/name"
 LABEL_SHARD: Final = "controller.core.oam.dev/scheduled-shard-id"
 """On runs: the shard of the controller that looks after them."""
 
-LABEL_STEP_NAME: Final = "workflow.oam.dev/step-name"
-"""On Pods and the like made by shipped templates: ``<run>-<step>``; logs are found by it."""
-
-LABEL_VALUE_LIMIT: Final = 63
-"""Longest value of a label, in characters."""
-
 ANNOTATION_DEBUG: Final = "workflowrun.oam.dev/debug"
 """On a run, ``"true"``: keep what each step evaluated to in a ConfigMap."""
 
@@ -288,12 +275,6 @@ ANNOTATION_DEFINITION_DESCRIPTION: Final = "definition.oam.dev/description"
 
 ANNOTATION_DEFINITION_ALIAS: Final = "definition.oam.dev/alias"
 """On a definition: a name for people."""
-
-LEGACY_ANNOTATIONS: Final = (
-    "workflow.oam.dev/last-applied-configuration",
-    "workflow.oam.dev/last-applied-time",
-)
-"""What the Go implementation puts on applied objects; not written here (decisions 30), only recognised."""
 
 # --- The context of a run --------------------------------------------------------------------------------------------
 
@@ -347,9 +328,6 @@ BACKOFF_MAX_WAITING: Final = 60
 
 BACKOFF_MAX_FAILED: Final = 300
 """Greatest delay while a step of the top level is failed, in seconds; a setting."""
-
-REFUSED_RETRY_AFTER: Final = 5
-"""Least delay after 403 and 422, in seconds (decisions 9)."""
 
 RETRY_BACKOFF_DURATION: Final = "1s"
 """Default of ``retry.backoff.duration``: delay after the first failure (decisions 16)."""

@@ -51,8 +51,6 @@ RETRIED: Final = "is tried again"
 RETRIED_MARK: Final = "↻"
 """How a step is told from others that failed when it has not failed for good."""
 
-LIST_MESSAGE: Final = 60
-
 
 def phase(word: str) -> Text:
     """A phase in its colour."""

@@ -19,8 +19,6 @@ import orjson
 
 _BOUND: ContextVar[Mapping[str, Any]] = ContextVar("bound")
 
-FORMATS: Final = ("text", "json")
-
 QUIET: Final[Mapping[str, int]] = {"kopf": logging.WARNING, "aiohttp": logging.WARNING, "opentelemetry": logging.ERROR}
 """Loggers of libraries that say more than anybody wants to read, with the least level that is shown."""
 

@@ -190,13 +190,16 @@ async def test_every_method_sends_its_body_and_a_content_type(method: str, run: 
     (seen,) = server.requests
     assert (seen["method"], seen["body"]) == (method, "bödy")
     assert seen["headers"]["Content-Type"] == "application/json"
+    assert seen["headers"]["User-Agent"] == "vela-workflow"
     once = method not in ("GET", "HEAD")
     assert seen["headers"].get("Idempotency-Key") == ("run-1/abcdefghij/action/1" if once else None)
 
 
 async def test_own_headers_take_the_place_of_the_default_ones(run: Run, server: Server) -> None:
-    await request(run, f"{server.url}/echo", "POST", request={"header": {"Idempotency-Key": "own", "X-A": "b"}})
+    header = {"Idempotency-Key": "own", "X-A": "b", "user-agent": "me"}
+    await request(run, f"{server.url}/echo", "POST", request={"header": header})
     (seen,) = server.requests
+    assert seen["headers"]["User-Agent"] == "me"
     assert seen["headers"]["X-A"] == "b"
     assert seen["headers"]["Idempotency-Key"] == "own"
     assert "Content-Type" not in seen["headers"]

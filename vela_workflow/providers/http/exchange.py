@@ -103,6 +103,7 @@ async def send(request: requests.Request) -> JSON:
             cookie_jar=aiohttp.DummyCookieJar(),
             connector=aiohttp.TCPConnector(force_close=True),
             trust_env=True,
+            headers={"User-Agent": _USER_AGENT},
         ) as session:
             async with asyncio.timeout(request.timeout.total_seconds()):
                 return await _follow(session, request, progress)
