@@ -5,6 +5,7 @@ What is raised decides what becomes of a step, by the table in ``vela_workflow/s
 - ``Transient``: something outside (API server, network, another service) refused; trying again can help.
 - ``Terminal``: no retry can help.
 - ``Invalid``: what the user wrote is wrong, with every problem that was found, each with its place.
+- ``OutcomeUnknown``: something that must not be repeated was begun, and nobody knows what came of it.
 
 Waiting and suspending are results, not errors. Anything else that is raised is a bug of ours.
 """

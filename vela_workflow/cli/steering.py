@@ -1,8 +1,7 @@
 """``suspend``, ``resume``, ``terminate``, ``restart``, ``delete``: tell a run what to do.
 
-The first three are edits of the status, made by the functions of ``engine.commands`` that the operator and the
-dashboard use too. A restart needs more than the status, so the operator carries it out: it is asked for by an
-annotation (decisions 27).
+The first three are edits of the status, made by the functions of ``engine.commands``. A restart needs more than the
+status, so the operator carries it out: it is asked for by an annotation (decisions 27).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What scanned CUE text consists of: the nodes that ``scanner.py`` makes and everything else in this folder reads.
+"""What scanned CUE text consists of: the nodes that the scanner makes and everything else in this folder reads.
 
 Nodes are cuts, not meanings: an expression knows its operands, the operators between them, the names in it and the
 literals that stand in it, whatever CUE makes of them. All nodes carry character offsets into the scanned text (``end``

@@ -2,7 +2,7 @@
 
 ``tokenize`` cuts CUE source into tokens with their offsets, the way the CUE scanner does: comments are dropped, a
 comma is inserted at the end of a line after a token that can end an expression, and strings carry the tokens of
-their interpolations. Nothing is evaluated and no grammar is known here; ``scanner.py`` builds on it.
+their interpolations. Nothing is evaluated and no grammar is known here; ``grammar.py`` builds on it.
 
 Offsets are character offsets into the text.
 """

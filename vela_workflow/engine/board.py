@@ -8,7 +8,7 @@ true of the run as a whole. Made by ``intake``, changed by ``outcome`` and ``run
 
 - ``spec``, ``started``: what it started with;
 - ``since``: start of the attempt that its timeout counts from; ``at``: the last look;
-- ``failures``, ``delay``: retries;
+- ``failures``, ``delay``: retries; ``rounds``: those of them that begin anew what is otherwise done once;
 - ``waiting``: since when, with this message; ``after``: poll; ``told``: there was an Event of a long wait;
 - ``suspended``, ``until``, ``resumed``: suspends;
 - ``final``: a failure with reason Execute that is not tried again.

@@ -1,7 +1,8 @@
 """What users ask of a run, as functions from its status to a patch of its status (engine 7, decisions 26 and 27).
 
-Command line, dashboard and operator use the same functions; the patch is a JSON merge patch of ``status``, to be sent
-with the ``resourceVersion`` of what was read. Restarts are in ``restart``. A step that has ended is never rewritten.
+The command line sends these patches; anybody may make the same edits by hand. What the operator makes of them is in
+``intake``. A patch is a JSON merge patch of ``status``, to be sent with the ``resourceVersion`` of what was read.
+Restarts are in ``restart``. A step that has ended is never rewritten.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Strings, merging, logs.
 
 ``#Log`` does two unrelated things, as the API has it: it writes ``data`` to the log of the operator, and it keeps a
-note in the run's context (key ``logConfig``) where the logs of each step are to be found, which the command line and
-the dashboard read.
+note in the run's context (key ``logConfig``) where the logs of each step are to be found, which the command line
+reads.
 """
 
 from __future__ import annotations
