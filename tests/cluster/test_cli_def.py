@@ -108,6 +108,10 @@ def test_a_new_step_type_works_from_the_start(run: Def, tmp_path: Path) -> None:
     assert again.code == 1
     assert "my-step.cue is there already; nothing was written" in again.err
     assert run("init", "My_Step").code == 2
+    built_in = run("init", "suspend")
+    assert built_in.code == 2
+    assert "is built in and wins" in built_in.err
+    assert not (tmp_path / "suspend.cue").exists()
 
 
 VET = [
@@ -161,6 +165,35 @@ def test_vet_warns_of_what_only_readers_suffer_from(run: Def, tmp_path: Path) ->
     done = run("vet", "x.cue")
     assert done.code == 0
     assert [line.partition(": warning: ")[0] for line in done.lines] == ["x.cue:1:8", "x.cue:5:3"]
+    assert done.err == "1 definition, 2 warnings\n"
+
+
+UNDECLARED = [
+    pytest.param("{image: string}", "parameter.imgae", "did you mean parameter.image?", id="misspelt"),
+    pytest.param("{image: string}", '"\\(parameter.imgae)"', "did you mean parameter.image?", id="in-a-string"),
+    pytest.param("{if context.a {image: string}}", "parameter.x", "is used and not declared", id="guarded"),
+    pytest.param("{image: string}", "parameter.image", "", id="declared"),
+    pytest.param("{if context.a {image: string}}", "parameter.image", "", id="declared-in-a-guard"),
+    pytest.param("{image: string, ...}", "parameter.x", "", id="open"),
+    pytest.param("{[string]: string}", "parameter.x", "", id="any-name"),
+    pytest.param("#A", "parameter.x", "", id="declared-elsewhere"),
+    pytest.param("{image: string}", "{parameter: x: 1, b: parameter.x}", "", id="another-field-of-that-name"),
+]
+
+
+@pytest.mark.parametrize(("parameter", "value", "said"), UNDECLARED)
+def test_vet_warns_of_parameters_that_are_not_declared(
+    run: Def, tmp_path: Path, parameter: str, value: str, said: str
+) -> None:
+    text = f'x: type: "workflow-step"\ntemplate: {{\n\t#A: x: string\n\tparameter: {parameter}\n\ta: {value}\n}}\n'
+    (tmp_path / "x.cue").write_text(text, encoding="utf-8")
+    done = run("vet", "x.cue")
+    assert done.code == 0
+    found = [line for line in done.lines if "declared" in line]
+    assert len(found) == bool(said)
+    if found:
+        assert found[0].startswith(f"x.cue:5:{5 + value.index('parameter')}: warning: parameter.")
+        assert said in found[0]
 
 
 def test_the_built_in_definitions_are_sound(run: Def) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from vela_workflow import errors
+from vela_workflow.api import constants
 from vela_workflow.cli import lazy, output
 from vela_workflow.cli.errors import CommandError, ExitCode
 from vela_workflow.cli.output import TextFormat
@@ -173,6 +174,8 @@ def init(
 
     if not skeleton.NAME.fullmatch(name):
         raise typer.BadParameter(f'"{name}" cannot be the name of a step type: write it like my-step')
+    if name in (constants.SUSPEND, constants.STEP_GROUP):
+        raise typer.BadParameter(f'the step type "{name}" is built in and wins; choose another name')
     folder.mkdir(parents=True, exist_ok=True)
     texts = {folder / f"{name}.cue": skeleton.definition(name), folder / f"{name}{testing.SUFFIX}": skeleton.tests()}
     for path in texts:
@@ -218,7 +221,8 @@ def vet(
         for finding in found:
             output.say(str(finding))
         if not wrong:
-            output.tell(f"{_count(len(readable), 'definition')}, nothing wrong")
+            said = _count(len(found), "warning") if found else "nothing wrong"
+            output.tell(f"{_count(len(readable), 'definition')}, {said}")
     if wrong:
         raise typer.Exit(ExitCode.FAILED)
 

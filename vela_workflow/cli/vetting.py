@@ -21,6 +21,7 @@ from vela_workflow.cli.errors import CommandError
 from vela_workflow.cli.rehearsal import CONTEXT, Stage
 from vela_workflow.cue import messages, program, rewrite
 from vela_workflow.cue.program import Data
+from vela_workflow.cue.syntax import Comprehension, Field, Let, Struct
 from vela_workflow.cue.template import Template
 
 JSON = dict[str, Any]
@@ -116,7 +117,7 @@ async def vet(stage: Stage, source: Source) -> list[Finding]:
     try:
         prepared = stage.evaluator.prepare(source.template)
         problems, unused = await _contradictions(stage, prepared) if evaluated else ([], [])
-        doubts = prepared.doubts
+        doubts = [*prepared.doubts, *_undeclared(prepared)]
     except errors.Invalid as error:
         problems, unused, doubts = list(error.problems), [], []
     if problems:
@@ -164,6 +165,35 @@ def _merged(problems: list[errors.Problem]) -> list[errors.Problem]:
         before = found.get(key)
         found[key] = dataclasses.replace(one, message=f"{before.message}; {one.message}") if before else one
     return list(found.values())
+
+
+def _undeclared(prepared: Template) -> Iterator[errors.Problem]:
+    """Parameters that are used and not declared: misspelt ones, since nobody could know of the others."""
+    fields = [decl for decl in prepared.file.body.decls if isinstance(decl, Field) and decl.name == "parameter"]
+    declared: set[str] = set()
+    for field in fields:
+        if field.value.refs or not field.value.structs or not all(map(_is_listed, field.value.structs)):
+            return  # More may be declared than stands here.
+        declared |= {one.path.partition(".")[0].removesuffix("[]") for one in reference.parameters(prepared.text)}
+    for ref, scope in prepared.survey.names.refs:
+        name = ref.tail[0] if ref.name == "parameter" and ref.tail else None
+        if name is None or name in declared:
+            continue
+        if all(any(found is field for field in fields) for found in prepared.survey.names.lookup(ref.name, scope)):
+            declared.add(name)
+            near = errors.nearest(name, declared - {name})
+            hint = f"; did you mean parameter.{near}?" if near else ""
+            yield _placed(prepared.text, ref.start, f"is used and not declared{hint}", f"parameter.{name}")
+
+
+def _is_listed(struct: Struct) -> bool:
+    """Whether every field that a struct can have is written in it by name."""
+    return all(
+        isinstance(decl, Let)
+        or (isinstance(decl, Field) and decl.name is not None)
+        or (isinstance(decl, Comprehension) and _is_listed(decl.body))
+        for decl in struct.decls
+    )
 
 
 def _undocumented(text: str) -> Iterator[errors.Problem]:
