@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import yaml
 
+from vela_workflow.api import yaml_style
 from vela_workflow.authoring import definitions
 from vela_workflow.operator import admission, dashboard
 from vela_workflow.settings import Settings, environment_name
@@ -85,19 +86,10 @@ def outputs() -> dict[Path, str]:
         found[CHART / "crds" / path.name] = path.read_text(encoding="utf-8")
     for body in definitions.load_all():
         name = f"{body['kind'].lower()}-{body['metadata']['name']}.yaml"
-        found[CHART / "files" / "definitions" / name] = yaml.dump(body, Dumper=_Literal, sort_keys=False, width=120)
+        found[CHART / "files" / "definitions" / name] = yaml.dump(
+            body, Dumper=yaml_style.Plain, sort_keys=False, width=120
+        )
     return found
-
-
-class _Literal(yaml.SafeDumper):
-    """Writes texts of several lines as such."""
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
-
-
-_Literal.add_representer(str, _text)
 
 
 def superfluous(found: dict[Path, str]) -> list[Path]:

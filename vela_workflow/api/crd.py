@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import yaml
 
-from vela_workflow.api import constants, package, stepdefinition, workflow, workflowrun
+from vela_workflow.api import constants, package, stepdefinition, workflow, workflowrun, yaml_style
 from vela_workflow.api.model import Resource
 
 JSON = dict[str, Any]
@@ -239,24 +239,15 @@ def _without_null(source: JSON) -> JSON:
     return {**others[0], **{key: value for key, value in source.items() if key != "anyOf"}}
 
 
-class _Dumper(yaml.SafeDumper):
-    """Block style throughout, lists indented, no anchors: a file that people read and compare."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        """Write equal parts out in full."""
-        del data
-        return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        """Indent lists below their key."""
-        del indentless
-        super().increase_indent(flow, indentless=False)
-
-
 def render(definition: Definition) -> str:
     """The text of the file of a definition."""
     return HEADER + yaml.dump(
-        definition.render(), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True, default_flow_style=False
+        definition.render(),
+        Dumper=yaml_style.Indented,
+        sort_keys=False,
+        width=120,
+        allow_unicode=True,
+        default_flow_style=False,
     )
 
 

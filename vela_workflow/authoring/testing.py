@@ -27,6 +27,7 @@ from typing import Any, Final
 import yaml
 
 from vela_workflow import errors
+from vela_workflow.api import yaml_style
 from vela_workflow.engine import result
 
 JSON = dict[str, Any]
@@ -204,20 +205,11 @@ def write(value: Any, *, flow: bool = True) -> str:
     """A value as test files have it; with ``flow`` the innermost collections are on one line each."""
     style = None if flow else False
     return yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True, default_flow_style=style, indent=2
+        value,
+        Dumper=yaml_style.Plain,
+        sort_keys=False,
+        width=120,
+        allow_unicode=True,
+        default_flow_style=style,
+        indent=2,
     )
-
-
-class _Dumper(yaml.SafeDumper):
-    """YAML as people write it: texts of several lines as blocks, no anchors."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  (of PyYAML's interface)
-        """Write everything where it is."""
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
-
-
-_Dumper.add_representer(str, _text)

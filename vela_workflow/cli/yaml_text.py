@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import yaml
 
+from vela_workflow.api import yaml_style
 from vela_workflow.cli.errors import CommandError
 
 JSON = dict[str, Any]
@@ -77,26 +78,10 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Block style, lists indented, texts of several lines as blocks, no anchors."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        """Write equal parts out in full."""
-        del data
-        return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        """Indent lists below their key."""
-        del indentless
-        super().increase_indent(flow, indentless=False)
+class _Dumper(yaml_style.Indented):
+    """Quotes what this reader would not take for a text."""
 
 
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _text)
 for _tag, _pattern, _first in _NUMBERS:
     _Dumper.add_implicit_resolver(_tag, _pattern, _first)
 
