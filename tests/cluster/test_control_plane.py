@@ -157,9 +157,8 @@ def test_the_audit_log_tells_who_asked_for_what(control_plane: ControlPlane, adm
     operator.create(config_map("seen", namespace))
     operator.patch("v1", "ConfigMap", "seen", {"data": {"a": "b"}}, namespace)
     admin.get("v1", "ConfigMap", "seen", namespace)
-    found = [(one.verb, one.subject, one.name, one.code) for one in log.requests(mark, user=users.OPERATOR)]
-    assert found == [
-        ("get", "/api/v1", "", 200),
+    told = [one for one in log.requests(mark, user=users.OPERATOR) if one.namespace == namespace]
+    assert [(one.verb, one.subject, one.name, one.code) for one in told] == [
         ("create", "configmaps", "seen", 201),
         ("patch", "configmaps", "seen", 200),
     ]
