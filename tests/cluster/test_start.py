@@ -47,6 +47,26 @@ def test_without_rights(admin: Api, kubeconfig: Path, empty: str, cue_command: P
     assert line.endswith("--namespace)")
 
 
+def test_beside_a_replica_that_leads(operator_kubeconfig: Path, empty: str, cue_command: Path, tmp_path: Path) -> None:
+    def replica(identity: str) -> fixture.OperatorProcess:
+        return fixture.OperatorProcess(
+            kubeconfig=operator_kubeconfig,
+            cue=cue_command,
+            namespace=empty,
+            log=tmp_path / f"{identity}.log",
+            leader_election=True,
+            lease_namespace=empty,
+            identity=identity,
+        )
+
+    with replica("first") as first:
+        wait_for(lambda: "first leads now" in first.output(), what="a leader")
+        with replica("second") as second:
+            wait_for(lambda: "standing by, first leads" in second.output(), what="a word of the other")
+            assert "second leads" not in second.output()
+    assert "standing by" not in first.output()
+
+
 def test_in_a_system_namespace_without_step_types(
     operator_kubeconfig: Path, empty: str, cue_command: Path, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ class Election:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._told = ""
+        self._leader = ""
 
     @property
     def held(self) -> frozenset[int]:
@@ -181,6 +182,7 @@ class Election:
         view = self._view(await self._list())
         if self._stopping:
             return
+        self._tell_who_leads(view.holders)
         for shard in sharding.to_take(view):
             await self._take(shard, view.leases.get(self._lease_name(shard)))
         for shard in sharding.to_give(view):
@@ -236,6 +238,13 @@ class Election:
     async def _announce(self) -> None:
         """Say that this replica is alive, so that others leave it its part."""
         await self._client.apply(self._lease(self._member_name, {"acquireTime": _now(), "leaseTransitions": 0}))
+
+    def _tell_who_leads(self, holders: Mapping[int, str]) -> None:
+        """Say once for each leader why this replica does nothing; with several shards every replica does something."""
+        leader = holders[0]
+        if self.shards == 1 and leader not in ("", self._leader, self._place.identity):
+            logger.info("standing by, %s leads", leader)
+        self._leader = leader
 
     async def _take(self, shard: int, lease: JSON | None) -> None:
         sent = self._clock()
