@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -57,13 +58,22 @@ def _established(admin: Api, name: str) -> bool:
 @pytest.fixture(scope="session")
 def run_namespace(admin: Api, installed: None) -> Iterator[str]:
     """The namespace that ``operator`` looks after."""
+    with namespace_for_runs(admin) as name:
+        yield name
+
+
+@contextlib.contextmanager
+def namespace_for_runs(admin: Api) -> Iterator[str]:
+    """A new namespace with the step types of tests in it; it is deleted with the block."""
     name = make_run_namespace(admin)
-    yield name
-    admin.delete("v1", "Namespace", name)
+    try:
+        yield name
+    finally:
+        admin.delete("v1", "Namespace", name)
 
 
 def make_run_namespace(admin: Api) -> str:
-    """A new namespace with the step types of tests in it."""
+    """A new namespace with the step types of tests in it, of a cluster that ends with it."""
     name = fixture.unique("runs")
     admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     for step_type, template in TEMPLATES.items():
@@ -86,9 +96,8 @@ def operator(
 @pytest.fixture(scope="session")
 def recorder(kubectl: Kubectl, run_namespace: str) -> Iterator[fixture.Recorder]:
     """The versions of all runs in the namespace of ``operator``."""
-    made = fixture.Recorder(kubectl, run_namespace)
-    yield made
-    made.close()
+    with fixture.Recorder(kubectl, run_namespace) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,7 @@ class OperatorProcess:
 
 
 class Recorder:
-    """Every version of every run of a namespace, from one watch by kubectl."""
+    """Every version of every run of a namespace, from one watch by kubectl; it ends with the block, or by ``close``."""
 
     def __init__(self, kubectl: Kubectl, namespace: str) -> None:
         self._changed = threading.Condition()
@@ -143,6 +143,14 @@ class Recorder:
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the watch."""

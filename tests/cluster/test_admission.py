@@ -113,21 +113,28 @@ def log(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def guarded(admin: Api, kubectl: Kubectl, operator_kubeconfig: Path, cue_command: Path, log: Path) -> Iterator[Guarded]:
-    namespace = conftest.make_run_namespace(admin)
+def judged_namespace(admin: Api, installed: None) -> Iterator[str]:
+    with conftest.namespace_for_runs(admin) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    admin: Api, kubectl: Kubectl, operator_kubeconfig: Path, cue_command: Path, log: Path, judged_namespace: str
+) -> Iterator[Guarded]:
     name = f"admission-{secrets.token_hex(4)}"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": judged_namespace}}
     for manifest in admission.configurations(name, url=f"https://127.0.0.1:{port}", namespaces=selector):
         admin.create(manifest)
     for step_type, template in (("typed", TYPED), ("sets-variables", SETS_VARIABLES), ("slow", SLOW)):
-        admin.apply(fixture.definition(step_type, template), namespace)
+        admin.apply(fixture.definition(step_type, template), judged_namespace)
     process = fixture.OperatorProcess(
         kubeconfig=operator_kubeconfig,
         cue=cue_command,
-        namespace=namespace,
+        namespace=judged_namespace,
         log=log,
         admission_port=port,
         admission_address="127.0.0.1",
@@ -136,13 +143,12 @@ def guarded(admin: Api, kubectl: Kubectl, operator_kubeconfig: Path, cue_command
         admission_timeout=TIMEOUT,
     )
     with process:
-        found = Guarded(admin, kubectl, namespace, name, process)
+        found = Guarded(admin, kubectl, judged_namespace, name, process)
         wait_until_judged(found)
         yield found
     for kind in certificates.CONFIGURATION_KINDS:
         admin.delete(certificates.CONFIGURATION_API, kind, name)
     admin.delete("v1", "Secret", name, conftest.SYSTEM)
-    admin.delete("v1", "Namespace", namespace)
 
 
 def wait_until_judged(guarded: Guarded) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.cluster import operator_fixture as fixture
-from tests.cluster.conftest import make_run_namespace
+from tests.cluster.conftest import namespace_for_runs
+from tests.cluster.runaway import RUNAWAY
 from tools.kubectl import Kubectl
 from tools.rest import Api, ApiError
 
@@ -44,28 +45,7 @@ key: op.#ConvertString & {bt: base64.Decode(null, made.value.data.key)}
 m: op.#Message & {message: key.str & "another"}
 parameter: {}
 """,
-    "endless": """
-import "list"
-r: list.Range(0, 300, 1)
-result: len([for a in r for b in r for c in r for d in r if a+b+c+d == -1 {a}])
-parameter: {}
-""",
-    "glutton": """
-import (
-	"list"
-	"strings"
-)
-result: [for i in list.Range(0, 5000, 1) {strings.Repeat("\\(i)", 200000)}]
-parameter: {}
-""",
-    "doubling": "\n".join(
-        [
-            "x0: {a: 1, b: 2}",
-            *(f"x{n}: {{a: x{n - 1}, b: x{n - 1}}}" for n in range(1, 40)),
-            "result: x39",
-            "parameter: {}",
-        ]
-    ),
+    **RUNAWAY,
     "cycle": "a: b + 1\nb: a - 1\nresult: a\nparameter: {}",
     "not-a-struct": '"just a string"',
     "empty": "",
@@ -261,11 +241,10 @@ REJECTED = [
 
 @pytest.fixture(scope="module")
 def namespace_of_bad(admin: Api, installed: None) -> Iterator[str]:
-    name = make_run_namespace(admin)
-    for kind, template in TEMPLATES.items():
-        admin.apply(fixture.definition(f"bad-{kind}", template), name)
-    yield name
-    admin.delete("v1", "Namespace", name)
+    with namespace_for_runs(admin) as name:
+        for kind, template in TEMPLATES.items():
+            admin.apply(fixture.definition(f"bad-{kind}", template), name)
+        yield name
 
 
 @pytest.fixture(scope="module")
@@ -295,9 +274,8 @@ def strict_operator(
 def strict_runs(
     admin: Api, kubectl: Kubectl, strict_operator: fixture.OperatorProcess, namespace_of_bad: str
 ) -> Iterator[fixture.Runs]:
-    recorder = fixture.Recorder(kubectl, namespace_of_bad)
-    yield fixture.Runs(admin, recorder, namespace_of_bad)
-    recorder.close()
+    with fixture.Recorder(kubectl, namespace_of_bad) as recorder:
+        yield fixture.Runs(admin, recorder, namespace_of_bad)
 
 
 @pytest.fixture(scope="module")

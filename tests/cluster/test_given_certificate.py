@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.cluster import operator_fixture as fixture
-from tests.cluster.conftest import make_run_namespace
+from tests.cluster.conftest import namespace_for_runs
 from tools.processes import free_port
 from tools.rest import Api
 from tools.waiting import wait_for
@@ -41,11 +41,11 @@ def is_served(port: int, bundle: certificates.Bundle) -> bool:
 def test_it_is_served_and_read_again_when_it_changes(
     admin: Api, installed: None, operator_kubeconfig: Path, cue_command: Path, tmp_path: Path
 ) -> None:
-    namespace, port = make_run_namespace(admin), free_port()
+    port = free_port()
     folder = tmp_path / "certificate"
     folder.mkdir()
     first = write(folder)
-    with fixture.OperatorProcess(
+    with namespace_for_runs(admin) as namespace, fixture.OperatorProcess(
         kubeconfig=operator_kubeconfig, cue=cue_command, namespace=namespace, log=tmp_path / "operator.log",
         admission_port=port, admission_directory=folder, admission_secret="nobody-makes-this",
     ):  # fmt: skip
@@ -54,4 +54,3 @@ def test_it_is_served_and_read_again_when_it_changes(
         assert not is_served(port, certificates.make(["localhost"], datetime.now(UTC)))
         assert wait_for(lambda: is_served(port, second), fixture.PATIENCE, "the renewed certificate")
         assert admin.get("v1", "Secret", "nobody-makes-this", "vela-system") is None
-    admin.delete("v1", "Namespace", namespace)

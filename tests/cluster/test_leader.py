@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import operator_fixture as fixture
-from tests.cluster.conftest import make_run_namespace
+from tests.cluster.conftest import namespace_for_runs
 from tests.cluster.replicas import LEASE_API, QUICK, Counting, Replicas, replicas
 from tools.kubectl import Kubectl
 from tools.rest import Api
@@ -25,16 +25,14 @@ WAITS = [{"name": "wait", "type": "await", "properties": {"name": "go"}}]
 
 @pytest.fixture
 def place(admin: Api, installed: None) -> Iterator[str]:
-    name = make_run_namespace(admin)
-    yield name
-    admin.delete("v1", "Namespace", name)
+    with namespace_for_runs(admin) as name:
+        yield name
 
 
 @pytest.fixture
 def own_runs(admin: Api, kubectl: Kubectl, place: str) -> Iterator[fixture.Runs]:
-    recorder = fixture.Recorder(kubectl, place)
-    yield fixture.Runs(admin, recorder, place)
-    recorder.close()
+    with fixture.Recorder(kubectl, place) as recorder:
+        yield fixture.Runs(admin, recorder, place)
 
 
 @pytest.fixture

@@ -86,16 +86,14 @@ def settings(operator_kubeconfig: Path, cue_command: Path) -> JSON:
 @pytest.fixture
 def place(admin: Api, installed: None) -> Iterator[str]:
     """A namespace that one operator has for itself."""
-    name = cluster.make_run_namespace(admin)
-    yield name
-    admin.delete("v1", "Namespace", name)
+    with cluster.namespace_for_runs(admin) as name:
+        yield name
 
 
 @pytest.fixture
 def recorder(kubectl: Kubectl, place: str) -> Iterator[fixture.Recorder]:
-    made = fixture.Recorder(kubectl, place)
-    yield made
-    made.close()
+    with fixture.Recorder(kubectl, place) as made:
+        yield made
 
 
 def test_what_holds_the_loop_is_seen(settings: JSON, place: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests import web
 from tests.cluster import operator_fixture as fixture
-from tests.cluster.conftest import make_run_namespace
+from tests.cluster.conftest import namespace_for_runs
 from tests.cluster.replicas import Replica
 from tools.kubectl import Kubectl
 from tools.rest import Api
@@ -73,9 +73,8 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def place(admin: Api, installed: None) -> Iterator[str]:
-    name = make_run_namespace(admin)
-    yield name
-    admin.delete("v1", "Namespace", name)
+    with namespace_for_runs(admin) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +92,8 @@ def replica(
 
 @pytest.fixture(scope="module")
 def own_runs(admin: Api, kubectl: Kubectl, place: str, replica: Replica) -> Iterator[fixture.Runs]:
-    recorder = fixture.Recorder(kubectl, place)
-    yield fixture.Runs(admin, recorder, place)
-    recorder.close()
+    with fixture.Recorder(kubectl, place) as recorder:
+        yield fixture.Runs(admin, recorder, place)
 
 
 STEPS = """

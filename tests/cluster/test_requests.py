@@ -35,16 +35,14 @@ STATUS = f"patch {RUN}/status"
 @pytest.fixture(scope="module")
 def run_namespace(admin: Api, installed: None) -> Iterator[str]:
     """A namespace that no other test has, so that all requests in it are known."""
-    name = cluster.make_run_namespace(admin)
-    yield name
-    admin.delete("v1", "Namespace", name)
+    with cluster.namespace_for_runs(admin) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
 def recorder(kubectl: Kubectl, run_namespace: str) -> Iterator[fixture.Recorder]:
-    made = fixture.Recorder(kubectl, run_namespace)
-    yield made
-    made.close()
+    with fixture.Recorder(kubectl, run_namespace) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

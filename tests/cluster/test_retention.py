@@ -33,23 +33,20 @@ def cleaned(
     admin: Api, installed: None, operator_kubeconfig: Path, cue_command: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[fixture.OperatorProcess]:
     """An operator that keeps one run of a group, and the others for a second and a half."""
-    namespace = conftest.make_run_namespace(admin)
-    with fixture.OperatorProcess(
-        kubeconfig=operator_kubeconfig,
-        cue=cue_command,
-        namespace=namespace,
-        log=tmp_path_factory.mktemp("retention") / "operator.log",
-        recycle_after=AFTER,
-    ) as process:
+    log = tmp_path_factory.mktemp("retention") / "operator.log"
+    with (
+        conftest.namespace_for_runs(admin) as namespace,
+        fixture.OperatorProcess(
+            kubeconfig=operator_kubeconfig, cue=cue_command, namespace=namespace, log=log, recycle_after=AFTER
+        ) as process,
+    ):
         yield process
-    admin.delete("v1", "Namespace", namespace)
 
 
 @pytest.fixture(scope="module")
 def runs(admin: Api, kubectl: Kubectl, cleaned: fixture.OperatorProcess) -> Iterator[fixture.Runs]:
-    recorder = fixture.Recorder(kubectl, cleaned.namespace)
-    yield fixture.Runs(admin, recorder, cleaned.namespace)
-    recorder.close()
+    with fixture.Recorder(kubectl, cleaned.namespace) as recorder:
+        yield fixture.Runs(admin, recorder, cleaned.namespace)
 
 
 def labelled(runs: fixture.Runs, group: str, name: str, steps: str = STEP, **spec: Any) -> fixture.Run:

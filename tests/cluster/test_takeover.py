@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.cluster import operator_fixture as fixture
-from tests.cluster.conftest import make_run_namespace
+from tests.cluster.conftest import namespace_for_runs
 from tests.cluster.replicas import Counting
 from tools.kubectl import Kubectl
 from tools.rest import Api
@@ -30,16 +30,14 @@ OURS = sorted(path.stem for path in FOLDER.glob("ours-*.yaml"))
 
 @pytest.fixture(scope="module")
 def place(admin: Api, installed: None) -> Iterator[str]:
-    name = make_run_namespace(admin)
-    yield name
-    admin.delete("v1", "Namespace", name)
+    with namespace_for_runs(admin) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
 def recorder(kubectl: Kubectl, place: str) -> Iterator[fixture.Recorder]:
-    made = fixture.Recorder(kubectl, place)
-    yield made
-    made.close()
+    with fixture.Recorder(kubectl, place) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import operator_fixture as fixture
-from tests.cluster.conftest import installed, make_run_namespace, operator_kubeconfig
+from tests.cluster.conftest import installed, namespace_for_runs, operator_kubeconfig
 from tests.faults.counter import Counter
 from tests.faults.proxy import Proxy
 from tools.kubectl import Kubectl
@@ -20,9 +20,8 @@ __all__ = ["installed", "operator_kubeconfig"]
 @pytest.fixture(scope="module")
 def run_namespace(admin: Api, installed: None) -> Iterator[str]:
     """The namespace that the operators of a module look after."""
-    name = make_run_namespace(admin)
-    yield name
-    admin.delete("v1", "Namespace", name)
+    with namespace_for_runs(admin) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +56,8 @@ def operator(
 @pytest.fixture(scope="module")
 def recorder(kubectl: Kubectl, run_namespace: str) -> Iterator[fixture.Recorder]:
     """The versions of all runs."""
-    made = fixture.Recorder(kubectl, run_namespace)
-    yield made
-    made.close()
+    with fixture.Recorder(kubectl, run_namespace) as made:
+        yield made
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import operator_fixture as fixture
+from tests.cluster.runaway import RUNAWAY
 from tools.rest import Api
 from vela_workflow.api import constants
 from vela_workflow.clusters import secrets
@@ -29,28 +30,7 @@ HUNG = 40
 """How many runs want something of a cluster that hangs: more than the operator works on at the same time."""
 
 HOSTILE = {
-    "endless": """
-import "list"
-r: list.Range(0, 300, 1)
-result: len([for a in r for b in r for c in r for d in r if a+b+c+d == -1 {a}])
-parameter: {}
-""",
-    "glutton": """
-import (
-	"list"
-	"strings"
-)
-result: [for i in list.Range(0, 5000, 1) {strings.Repeat("\\(i)", 200000)}]
-parameter: {}
-""",
-    "doubling": "\n".join(
-        [
-            "x0: {a: 1, b: 2}",
-            *(f"x{n}: {{a: x{n - 1}, b: x{n - 1}}}" for n in range(1, 40)),
-            "result: x39",
-            "parameter: {}",
-        ]
-    ),
+    **RUNAWAY,
     "talker": """
 import (
 	"list"
