@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -144,51 +145,56 @@ def test_a_dead_cluster_holds_up_only_what_needs_it(
         assert found_in(far.api, name)
 
 
-def test_one_step_per_cluster_reaches_those_that_live(
-    cli: Cli, runs: fixture.Runs, control_plane: ControlPlane, second_cluster: ApiServer, name: str
-) -> None:
-    dead, admin = f"{name}-dead", runs.api
+@dataclasses.dataclass(frozen=True)
+class Half:
+    """Two clusters that have joined, of which one does not answer."""
+
+    live: str
+    dead: str
+    server: ApiServer
+    """That of the dead one."""
+
+
+@pytest.fixture
+def half(cli: Cli, admin: Api, control_plane: ControlPlane, second_cluster: ApiServer, name: str) -> Iterator[Half]:
+    """A live and a dead cluster; the live one is ``second_cluster`` under ``name``."""
+    dead = f"{name}-dead"
     with control_plane.second(dead) as far:
-        try:
-            cli("cluster", "join", f"--from={second_cluster.kubeconfig}", f"--name={name}")
-            cli("cluster", "join", f"--from={far.kubeconfig}", f"--name={dead}")
-            far.stop()
-            steps = [{**config_map(name, cluster), "name": cluster} for cluster in (dead, name, "local")]
-            run = runs.start([{"name": "everywhere", "type": "step-group", "subSteps": steps}])
-            run.until_step(name, "succeeded")
-            run.until_step("local", "succeeded")
-            assert found_in(second_cluster.api, name)
-            assert found_in(admin, name)
-            assert f"cluster {dead}" in fixture.step(run.status, dead)["message"]
-            far.start()
-            run.ended("succeeded", timeout=60)
-        finally:
-            admin.delete("v1", "Secret", dead, SYSTEM)
-            admin.delete("v1", "ConfigMap", name, "default")
+        cli("cluster", "join", f"--from={second_cluster.kubeconfig}", f"--name={name}")
+        cli("cluster", "join", f"--from={far.kubeconfig}", f"--name={dead}")
+        far.stop()
+        yield Half(name, dead, far)
+        admin.delete("v1", "Secret", dead, SYSTEM)
+        admin.delete("v1", "ConfigMap", name, "default")
+
+
+def test_one_step_per_cluster_reaches_those_that_live(
+    runs: fixture.Runs, admin: Api, second_cluster: ApiServer, half: Half, name: str
+) -> None:
+    steps = [{**config_map(name, cluster), "name": cluster} for cluster in (half.dead, half.live, "local")]
+    run = runs.start([{"name": "everywhere", "type": "step-group", "subSteps": steps}])
+    run.until_step(half.live, "succeeded")
+    run.until_step("local", "succeeded")
+    assert found_in(second_cluster.api, name)
+    assert found_in(admin, name)
+    assert f"cluster {half.dead}" in fixture.step(run.status, half.dead)["message"]
+    half.server.start()
+    run.ended("succeeded", timeout=60)
 
 
 def test_one_step_for_many_clusters_reaches_those_that_live(
-    cli: Cli, runs: fixture.Runs, control_plane: ControlPlane, second_cluster: ApiServer, name: str
+    runs: fixture.Runs, admin: Api, second_cluster: ApiServer, half: Half, name: str
 ) -> None:
-    dead, admin = f"{name}-dead", runs.api
-    with control_plane.second(dead) as far:
-        try:
-            cli("cluster", "join", f"--from={second_cluster.kubeconfig}", f"--name={name}")
-            cli("cluster", "join", f"--from={far.kubeconfig}", f"--name={dead}")
-            far.stop()
-            value = config_map(name, "")["properties"]["value"]
-            properties = {"value": value, "clusters": [dead, name, "local"], "until": {"data": {"is": "here"}}}
-            run = runs.start([{"name": "spread", "type": "distribute-object", "properties": properties}])
-            entry = run.until_step("spread", "running", "Wait")
-            assert f"apply.{dead}: cluster {dead}" in entry["message"]
-            assert found_in(second_cluster.api, name)
-            assert found_in(admin, name)
-            far.start()
-            run.ended("succeeded", timeout=60)
-            assert found_in(far.api, name)
-        finally:
-            admin.delete("v1", "Secret", dead, SYSTEM)
-            admin.delete("v1", "ConfigMap", name, "default")
+    value = config_map(name, "")["properties"]["value"]
+    properties = {"value": value, "clusters": [half.dead, half.live, "local"], "until": {"data": {"is": "here"}}}
+    run = runs.start([{"name": "spread", "type": "distribute-object", "properties": properties}])
+    entry = run.until_step("spread", "running", "Wait")
+    assert f"apply.{half.dead}: cluster {half.dead}" in entry["message"]
+    assert found_in(second_cluster.api, name)
+    assert found_in(admin, name)
+    half.server.start()
+    run.ended("succeeded", timeout=60)
+    assert found_in(half.server.api, name)
 
 
 # Joining.
