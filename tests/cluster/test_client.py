@@ -466,7 +466,7 @@ async def test_requests_in_flight_when_a_server_goes_are_told(control_plane: Con
 
 
 UNREACHABLE = [
-    pytest.param("https://127.0.0.1:1", "connection refused|connect call failed", id="refused"),
+    pytest.param("https://127.0.0.1:1", "connection refused", id="refused"),
     pytest.param("https://no-such-host.invalid", "cannot be resolved", id="name"),
 ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 import time
@@ -430,7 +431,9 @@ def _reason(error: BaseException, limits: Limits) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"the name {error.host} cannot be resolved"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"{error.os_error.strerror or error.os_error}".lower()
+        # In the words of the system; asyncio puts its own in their place.
+        said = os.strerror(error.os_error.errno) if error.os_error.errno else str(error.os_error)
+        return said.lower()
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return f"no connection within {limits.connect_timeout:g} s"
     if isinstance(error, TimeoutError) and not isinstance(error, pulse.NoPulseError):

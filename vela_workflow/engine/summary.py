@@ -265,7 +265,9 @@ def _transitions(board: boards.Board, status: JSON, blocked: str, waiting: list[
         if node.failed and was != (node.phase, node.reason):
             yield Transition(EventReason.STEP_FAILED, _told(node), warning=True)
     for node in waiting:
-        message = f'step "{node.step.name}" is waiting' + (f": {node.message}" if node.message else "")
+        said = node.message.removeprefix("waiting")
+        colon = ": " if said and said == node.message else ""
+        message = f'step "{node.step.name}" is waiting{colon}{said}'
         yield Transition(EventReason.STEP_WAITING, message)
     for message in board.replaced:
         yield Transition(EventReason.OUTPUT_REPLACED, message, warning=True)

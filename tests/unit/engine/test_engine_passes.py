@@ -422,6 +422,24 @@ def test_progress_and_current_step() -> None:
     assert "currentStep" not in run.status
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        pytest.param("", 'step "a" is waiting', id="nothing"),
+        pytest.param("not yet", 'step "a" is waiting: not yet', id="something"),
+        pytest.param("waiting for Job x", 'step "a" is waiting for Job x', id="the-same-word"),
+        pytest.param("waiting", 'step "a" is waiting', id="only-the-same-word"),
+    ],
+)
+def test_a_wait_is_told_in_one_sentence(said: str, told: str) -> None:
+    run = Run(step("a"))
+    found = [*run.go(a=result.Waiting(said)).transitions]
+    while not any(one.reason is EventReason.STEP_WAITING for one in found):
+        run.wait()
+        found += run.go().transitions
+    assert [one.message for one in found if one.reason is EventReason.STEP_WAITING] == [told]
+
+
 def test_transitions_tell_each_thing_once() -> None:
     run = Run(step("a"), step("b"))
     told = [t.reason for t in run.go(a=WAIT).transitions]
