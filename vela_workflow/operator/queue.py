@@ -51,8 +51,9 @@ class WorkQueue(Generic[K]):
         self._heap: list[tuple[float, int, K]] = []
         self._order = itertools.count()
         self._failures: dict[K, int] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -68,7 +69,8 @@ class WorkQueue(Generic[K]):
 
     def start(self) -> None:
         """Start the workers."""
-        self._tasks = [asyncio.create_task(self._serve()) for _ in range(self._workers)]
+        for _ in range(self._workers):
+            self._hire()
 
     def add(self, key: K) -> None:
         """Let a key have its turn as soon as a worker is free."""
@@ -113,6 +115,19 @@ class WorkQueue(Generic[K]):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _hire(self) -> None:
+        task = asyncio.create_task(self._serve())
+        self._tasks.add(task)
+        task.add_done_callback(self._left)
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        """Put another worker in the place of one that an error of ours has ended: without workers all runs stand."""
+        self._tasks.discard(task)
+        if self._closing or task.cancelled():
+            return
+        logger.error("a worker has ended, another takes its place", exc_info=task.exception())
+        self._hire()
+
     async def _serve(self) -> None:
         while True:
             key = await self._ready.get()
@@ -140,13 +155,20 @@ class WorkQueue(Generic[K]):
             delay = await self._work(key)
         except errors.Transient as error:
             return self._back_off(key, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Something within the turn was cancelled, not the turn.
+            logger.exception("working on %s was broken off", key)
+            return self._back_off(key, error)
         except Exception as error:
             logger.exception("working on %s failed", key)
             return self._back_off(key, error)
         self._failures.pop(key, None)
         return delay
 
-    def _back_off(self, key: K, error: Exception) -> float:
+    def _back_off(self, key: K, error: BaseException) -> float:
         if self._observer is not None:
             self._observer.failed()
         failures = self._failures.get(key, 0)
@@ -162,10 +184,11 @@ class WorkQueue(Generic[K]):
         if not self._heap or self._closing:
             return
         when = self._heap[0][0]
-        if self._timer is None or self._timer.cancelled() or self._timer.when() > when:
+        # A handle does not always know its time: uvloop gives one without for a time that has come.
+        if self._timer is None or when < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = loop.call_at(when, self._due)
+            self._timer, self._timer_at = loop.call_at(when, self._due), when
 
     def _due(self) -> None:
         now = asyncio.get_running_loop().time()
