@@ -8,6 +8,7 @@ a task of its own; cancelling the task ends it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -17,6 +18,8 @@ from typing import Any, Protocol
 from vela_workflow.clusters import errors
 from vela_workflow.clusters.client import ClusterClient, WatchEvent
 from vela_workflow.errors import Transient, WorkflowError
+
+logger = logging.getLogger(__name__)
 
 JSON = dict[str, Any]
 
@@ -90,6 +93,9 @@ async def follow(
             position = ""
         except WorkflowError as error:
             problem = error
+        except Exception as error:
+            logger.exception("the watch of %s broke off", selection.kind)
+            problem = Transient(f"what the API server tells of {selection.kind} is not understood: {error}")
         steady = told or loop.time() - started > _STEADY_SECONDS
         failures = 0 if steady else failures + 1
         if problem is not None and failures >= _FORGET_POSITION:

@@ -30,6 +30,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from vela_workflow import errors
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters.client import ClusterClient
+from vela_workflow.operator import background
 
 logger = logging.getLogger(__name__)
 
@@ -266,7 +267,7 @@ class Keeper:
     async def start(self) -> None:
         """Have a certificate to serve, and keep it good from now on; raises ``WorkflowError`` when there is none."""
         await self.check()
-        self._task = asyncio.create_task(self._keep())
+        self._task = background.keep_up("the care for the certificate", self._keep)
 
     async def close(self) -> None:
         """Stop looking and remove the file."""

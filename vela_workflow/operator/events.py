@@ -15,6 +15,7 @@ from vela_workflow.api import constants
 from vela_workflow.api.constants import EventReason
 from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.engine.summary import Transition
+from vela_workflow.operator import background
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class EventReporter:
 
     def start(self) -> None:
         """Begin to write."""
-        self._task = asyncio.create_task(self._write())
+        self._task = background.keep_up("the writing of Events", self._write)
 
     async def close(self) -> None:
         """Write what waits, for a moment, and stop."""

@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol
 from vela_workflow import errors
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters.client import ClusterClient
-from vela_workflow.operator import sharding
+from vela_workflow.operator import background, sharding
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,10 @@ class Election:
 
     async def start(self) -> None:
         """Take part from now on."""
-        self._tasks = [asyncio.create_task(self._campaign()), asyncio.create_task(self._watch())]
+        self._tasks = [
+            background.keep_up("the election", self._campaign),
+            background.keep_up("the watch of Leases", self._watch),
+        ]
 
     async def stop(self, grace: float) -> None:
         """End what is under way within ``grace`` seconds, renewing meanwhile, then give up all Leases."""

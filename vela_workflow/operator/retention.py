@@ -25,6 +25,7 @@ from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters.client import ClusterClient
+from vela_workflow.operator import background
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ class Retention:
                 self._look_at(key, known.end + known.ttl)
         for group in self._groups:
             self._look_at_group(group)
-        self._task = asyncio.create_task(self._serve())
+        self._task = background.keep_up("the deletion of finished runs", self._serve)
 
     async def close(self) -> None:
         """Stop deleting."""
