@@ -127,15 +127,22 @@ async def clusters(bench: Bench, _: Size) -> list[Measurement]:
 
 
 async def growth(bench: Bench, size: Size) -> list[Measurement]:
-    """Thousands of runs in a row: throughput must not fall, memory must not grow."""
-    rates, memories = [], []
+    """Thousands of runs in a row: throughput must not fall, memory must not grow.
+
+    The API server has more and more objects, too; the controller's own CPU time tells what is due to whom.
+    """
+    rates, memories, used = [], [], []
     for _ in range(BATCHES):
+        cpu = bench.cpu_seconds()
         rates.append(size.growth / await _flood(bench, size.growth))
+        used.append((bench.cpu_seconds() - cpu) / size.growth * 1000)
         memories.append(bench.memory())
     each = f"batches of {size.growth} runs"
     return [
         Measurement("throughput, last batch / first", rates[-1] / rates[0], "", goal=0.9, more_is_better=True,
                     detail=f"{each}: " + ", ".join(f"{rate:.1f}" for rate in rates) + " runs per second"),
+        Measurement("CPU time per run, last batch / first", used[-1] / used[0], "",
+                    detail=f"{each}: " + ", ".join(f"{one:.1f}" for one in used) + " ms"),
         Measurement("memory, last batch / first", memories[-1] / memories[0], "", goal=1.1,
                     detail=f"{each}: " + ", ".join(f"{memory:.0f}" for memory in memories) + " MiB"),
     ]  # fmt: skip

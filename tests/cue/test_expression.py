@@ -76,3 +76,8 @@ async def test_no_value_of_a_file(evaluator: Evaluator, source: str, expression:
     with pytest.raises(errors.Invalid) as raised:
         await evaluator.value(source, expression)
     assert raised.value.message
+
+
+async def test_an_expression_that_ends_too_early_says_so(evaluator: Evaluator) -> None:
+    with pytest.raises(errors.Invalid, match="expected operand, found its end"):
+        await evaluator.expression("1 +", SCOPE)

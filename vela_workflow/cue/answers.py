@@ -12,7 +12,10 @@ from collections import OrderedDict
 
 from vela_workflow.cue.command import CueCommand, Refusal
 
-CACHE_BYTES = 8 * 1024 * 1024
+CACHE_BYTES = 4 * 1024 * 1024
+
+ENTRY = 240
+"""Bytes that keeping an answer costs beside the answer itself."""
 
 
 class Answers:
@@ -69,7 +72,7 @@ class Answers:
 
     def _keep(self, key: bytes, answer: bytes) -> None:
         self._kept[key] = answer
-        self._size += len(answer)
+        self._size += len(answer) + ENTRY
         while self._size > self._limit:
             _, dropped = self._kept.popitem(last=False)
-            self._size -= len(dropped)
+            self._size -= len(dropped) + ENTRY

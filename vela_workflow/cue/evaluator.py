@@ -273,6 +273,7 @@ class Evaluator:
             return answer
         reports = messages.parse(answer.stderr)
         text = "; ".join(re.sub(r"^OUT\.value: ?", "", report.message) for report in reports[:3])
+        text = text.replace("found '}'", "found its end")  # the brace is ours
         if reports and all(report.is_not_yet for report in reports):
             raise Undecided(text)
         raise errors.Invalid([errors.Problem(text or "is no CUE expression")])
