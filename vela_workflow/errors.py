@@ -80,6 +80,12 @@ class Invalid(WorkflowError):
         super().__init__(f"{summary}: {text}" if summary and text else summary or text)
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a ``name`` that is not there: what was most likely meant, if anything."""
+    near = nearest(name, known)
+    return f"; did you mean {near}?" if near else ""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The one of the ``known`` names that somebody who wrote ``name`` most likely meant; empty when there is none."""
     by_lower = {one.lower(): one for one in known}

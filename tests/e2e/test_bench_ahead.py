@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
@@ -108,6 +109,32 @@ def test_it_ends_with_the_rest(run: Run[Any], command: CueCommand) -> None:
     process = run(waiting(command))
     command.close()
     run(ended([process]))
+
+
+def test_who_gives_up_closes_nothing_of_others(run: Run[Any], command: CueCommand) -> None:
+    """What is closed twice may belong to somebody else by then: here to pipes that are opened meanwhile."""
+
+    async def storm() -> list[tuple[int, int]]:
+        others = []
+        for number in range(150):
+            asked = asyncio.create_task(command.export(f"package p\nOUT: {{number: {number}}}\n"))
+            for _ in range(number % 12):
+                await asyncio.sleep(0)
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+            others.append(os.pipe())
+            if number % 10 == 0:
+                gc.collect()
+        return others
+
+    others = run(storm())
+    gc.collect()
+    for reader, writer in others:
+        os.write(writer, b"x")
+        assert os.read(reader, 1) == b"x"
+        os.close(reader)
+        os.close(writer)
+    assert value(run(command.export("package p\nOUT: {it: true}\n"))) == {"it": True}
 
 
 def test_there_is_never_more_than_one(run: Run[Any], command: CueCommand) -> None:

@@ -64,5 +64,4 @@ def advice(name: str, known: Iterable[str], table: Mapping[str, str]) -> str:
     """What to put behind a message about an unknown ``name``; empty when there is nothing to say."""
     if name in table:
         return f": {table[name]}"
-    near = errors.nearest(name, sorted(known))
-    return f"; did you mean {near}?" if near else ""
+    return errors.did_you_mean(name, sorted(known))

@@ -65,7 +65,6 @@ class Child:
     def __init__(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
         self._process = process
         self._limits = limits
-        self._pipes = [pipe for pipe in (process.stdin, process.stdout, process.stderr) if pipe is not None]
 
     @property
     def waits(self) -> bool:
@@ -109,61 +108,72 @@ class Child:
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
 
+    # Pipes stay ours, and are closed once, here: a transport of the event loop would share them with their file
+    # objects, and what is closed twice may belong to somebody else by then.
+
     async def _write(self, program: str) -> None:
-        writing = _Writing()
-        pipe = self._taken(self._process.stdin)
-        transport, _ = await asyncio.get_running_loop().connect_write_pipe(lambda: writing, pipe)
+        assert self._process.stdin is not None
+        pipe, loop = self._process.stdin, asyncio.get_running_loop()
+        left = memoryview(program.encode())
+        written: asyncio.Future[None] = loop.create_future()
+
+        def write() -> None:
+            nonlocal left
+            try:
+                left = left[os.write(pipe.fileno(), left) :]
+            except BlockingIOError:
+                return
+            except OSError:
+                left = left[len(left) :]  # It reads no more; what it has to say of that is read.
+            if not left and not written.done():
+                written.set_result(None)
+
+        os.set_blocking(pipe.fileno(), False)
+        loop.add_writer(pipe.fileno(), write)
         try:
-            transport.write(program.encode())
-            transport.close()
-            await writing.ended
+            await written
         finally:
-            if not writing.ended.done():
-                transport.abort()
+            loop.remove_writer(pipe.fileno())
+            pipe.close()
 
     async def _read(self, pipe: IO[bytes] | None) -> bytes:
-        stream = asyncio.StreamReader(_CHUNK)
-        connected = asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(stream), self._taken(pipe)
-        )
-        transport, _ = await connected
-        limit, size, chunks = self._limits.output, 0, []
+        assert pipe is not None
+        loop, limit = asyncio.get_running_loop(), self._limits.output
+        chunks: list[bytes] = []
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def read() -> None:
+            try:
+                chunk = os.read(pipe.fileno(), _CHUNK)
+            except BlockingIOError:
+                return
+            chunks.append(chunk)
+            if ended.done():
+                return
+            if not chunk:
+                ended.set_result(None)
+            elif sum(map(len, chunks)) > limit:
+                ended.set_exception(LimitExceeded(f"the evaluation printed more than {limit // (1024 * 1024)} MiB"))
+
+        os.set_blocking(pipe.fileno(), False)
+        loop.add_reader(pipe.fileno(), read)
         try:
-            while chunk := await stream.read(_CHUNK):
-                size += len(chunk)
-                if size > limit:
-                    raise LimitExceeded(f"the evaluation printed more than {limit // (1024 * 1024)} MiB")
-                chunks.append(chunk)
+            await ended
         finally:
-            transport.close()
+            loop.remove_reader(pipe.fileno())
+            pipe.close()
         return b"".join(chunks)
 
-    def _taken(self, pipe: IO[bytes] | None) -> IO[bytes]:
-        """A pipe that belongs to the event loop from now on, which closes it, too."""
-        assert pipe is not None
-        self._pipes.remove(pipe)
-        return pipe
-
     def _close_pipes(self) -> None:
-        """Close the pipes that the event loop did not get."""
-        for pipe in self._pipes:
-            pipe.close()
+        """Close what is still open."""
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
 
     async def _end(self) -> int:
         """Wait for the end of a process that has said all, or was killed: a matter of microseconds."""
         code = self._process.poll()
         return await asyncio.to_thread(self._process.wait) if code is None else code
-
-
-class _Writing(asyncio.BaseProtocol):
-    """Knows when a pipe that is written to is closed, by whomever."""
-
-    def __init__(self) -> None:
-        self.ended = asyncio.get_running_loop().create_future()
-
-    def connection_lost(self, _: Exception | None) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
 
 
 class Sandbox:

@@ -312,7 +312,9 @@ class Pass:
         for name in node.step.depends_on:
             target = board.find(name)
             if target is None:
-                outcome.fail(board, node, Reason.DEPENDS_ON, f'depends on "{name}", but there is no such step', now)
+                meant = errors.did_you_mean(name, board.plan.names)
+                message = f'depends on "{name}", but there is no such step{meant}'
+                outcome.fail(board, node, Reason.DEPENDS_ON, message, now)
                 return True
             if isinstance(target, boards.Node) and not target.settled:
                 node.pending_on = name

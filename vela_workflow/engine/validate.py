@@ -67,7 +67,8 @@ def _dependencies(plan: Plan, step: model.StepPlan, place: str, findings: Findin
         at = f"{place}.dependsOn[{index}]"
         target = plan.names.get(name)
         if target is None:
-            findings.problems.append(errors.Problem(f'there is no step "{name}"', at))
+            meant = errors.did_you_mean(name, plan.names)
+            findings.problems.append(errors.Problem(f'there is no step "{name}"{meant}', at))
         else:
             wishes.append(_Wish(_start(step), (target, END), at, constants.Reason.DEPENDS_ON))
     return wishes

@@ -110,8 +110,7 @@ class ParameterChecker:
 
 
 def _unknown_property(name: str, known: list[str]) -> str:
-    near = errors.nearest(name, known)
-    return f"unknown property: the step type does not know it{f'; did you mean {near}?' if near else ''}"
+    return f"unknown property: the step type does not know it{errors.did_you_mean(name, known)}"
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -89,10 +89,10 @@ class Definitions:
                     )
                 return template
         places = (namespace, self.system_namespace)
-        near = errors.nearest(step_type, (name for place, name in self._templates if place in places))
+        meant = errors.did_you_mean(step_type, (name for place, name in self._templates if place in places))
         raise MissingDefinition(
             f'there is no WorkflowStepDefinition "{step_type}" in namespace {namespace} or {self.system_namespace}'
-            f"{f'; did you mean {near}?' if near else ''}"
+            f"{meant}"
         )
 
     def wait(self, run: Key, step_type: str) -> None:

@@ -58,6 +58,17 @@ ONE_PASS: list[tuple[str, list[dict[str, Any]], str, dict[str, Any], list[str], 
         "failed",
     ),
     (
+        "3.4 depends on a name that is nearly one",
+        [step("build-image", depends="bild-image")],
+        "DAG",
+        {},
+        [
+            'build-image: failed/DependsOn "depends on "bild-image", but there is no such step; '
+            'did you mean build-image?"'
+        ],
+        "failed",
+    ),
+    (
         "3.4 a cycle fails",
         [step("a", depends="b"), step("b", depends="a"), step("c")],
         "DAG",
