@@ -139,7 +139,7 @@ class Child:
     async def _read(self, pipe: IO[bytes] | None) -> bytes:
         assert pipe is not None
         loop, limit = asyncio.get_running_loop(), self._limits.output
-        chunks: list[bytes] = []
+        output = bytearray()
         ended: asyncio.Future[None] = loop.create_future()
 
         def read() -> None:
@@ -147,12 +147,12 @@ class Child:
                 chunk = os.read(pipe.fileno(), _CHUNK)
             except BlockingIOError:
                 return
-            chunks.append(chunk)
             if ended.done():
                 return
+            output.extend(chunk)
             if not chunk:
                 ended.set_result(None)
-            elif sum(map(len, chunks)) > limit:
+            elif len(output) > limit:
                 ended.set_exception(LimitExceeded(f"the evaluation printed more than {limit // (1024 * 1024)} MiB"))
 
         os.set_blocking(pipe.fileno(), False)
@@ -162,7 +162,7 @@ class Child:
         finally:
             loop.remove_reader(pipe.fileno())
             pipe.close()
-        return b"".join(chunks)
+        return bytes(output)
 
     def _close_pipes(self) -> None:
         """Close what is still open."""
@@ -193,7 +193,7 @@ class Sandbox:
         process = subprocess.Popen(
             [self.binary, *arguments, messages.PROGRAM_FILE],
             cwd=self._root,
-            env=self._environment(self._root),
+            env=self._environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -202,11 +202,11 @@ class Sandbox:
         self._restrict(process.pid)
         return Child(process, self.limits)
 
-    def _environment(self, folder: Path) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         return {
-            "HOME": str(folder),
-            "CUE_CACHE_DIR": str(folder / "cache"),
-            "CUE_CONFIG_DIR": str(folder / "config"),
+            "HOME": str(self._root),
+            "CUE_CACHE_DIR": str(self._root / "cache"),
+            "CUE_CONFIG_DIR": str(self._root / "config"),
             "CUE_REGISTRY": "none",
             "GOMEMLIMIT": str(self.limits.memory * 3 // 4),
             "GOGC": "400",

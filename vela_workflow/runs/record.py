@@ -115,7 +115,6 @@ class RunRecord:
 
         Raises ``RunReplacedError``, and ``Superseded`` when another process carries the run out as well.
         """
-        base = self.status
         for attempt in range(WRITES):
             patch = patching.status_patch(self.status, ours, self.body["metadata"]["resourceVersion"])
             if patch is None:
@@ -126,9 +125,8 @@ class RunRecord:
                 if attempt == WRITES - 1:
                     raise
                 theirs = await self._theirs()
-                ours = fold.fold(base, ours, theirs.get("status") or {})
+                ours = fold.fold(self.status, ours, theirs.get("status") or {})
                 self.folded = True
-                base = theirs.get("status") or {}
                 self.body = theirs
                 continue
             self.memory.written = True
