@@ -183,7 +183,7 @@ class Transport:
             raise self._unavailable(request, _reason(error, self.limits)) from error
         finally:
             self._streams.discard(response)
-            response.close()
+            _cut(response)
 
     async def close(self) -> None:
         """End all watches, give calls in flight a moment to end, and close the connections."""
@@ -191,7 +191,7 @@ class Transport:
         if self._pulse is not None:
             self._pulse.close()
         for response in list(self._streams):
-            response.close()
+            _cut(response)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.limits.connect_timeout):
                 await self._idle.wait()
@@ -439,6 +439,14 @@ def _reason(error: BaseException, limits: Limits) -> str:
     if isinstance(error, TimeoutError) and not isinstance(error, pulse.NoPulseError):
         return f"no answer within {limits.timeout:g} s"
     return str(error) or type(error).__name__
+
+
+def _cut(response: aiohttp.ClientResponse) -> None:
+    """Close the connection of an answer that goes on, without waiting for the farewell that TLS asks the server for."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
 
 
 def _retry_after(value: str | None) -> float:
