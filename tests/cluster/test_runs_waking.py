@@ -8,8 +8,8 @@ import pytest
 
 from tests.cluster import operator_fixture as fixture
 
-QUICK = 1.0
-"""Seconds; the safety net looks after 1 s at the earliest and every 3 s and more soon, a wake takes a tenth of that."""
+QUICK = 5.0
+"""Seconds; a wake takes a hundredth of that where a core is free, the safety net looks after 60 s."""
 
 WAIT_THEN_APPLY = """
 import (

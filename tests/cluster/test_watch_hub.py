@@ -112,7 +112,7 @@ async def test_a_change_wakes_at_once_who_is_interested_and_nobody_else(setup: S
     started = loop.time()
     await setup.client.apply(config_map(namespace, "a", colour="green"))
     await setup.woken.all_of(run(namespace, "one"))
-    assert loop.time() - started < 2.0
+    assert loop.time() - started < 5.0
     await setup.client.apply(config_map(namespace, "b", colour="green"))
     await setup.woken.all_of(run(namespace, "two"))
     assert setup.woken.keys == []
