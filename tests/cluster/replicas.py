@@ -115,7 +115,8 @@ class Counting(web.Server):
     def until(self, wanted: Callable[[Counter[str]], bool], timeout: float = fixture.PATIENCE) -> None:
         """Wait until the counts are as wanted."""
         with self._changed:
-            assert self._changed.wait_for(lambda: wanted(self.counts), timeout), self.counts
+            met = self._changed.wait_for(lambda: wanted(self.counts), timeout)
+            assert met, f"{len(self.counts)} requests, sent {self.counts.total()} times in all"
 
     def answer(self, request: web.Request) -> web.Answer:
         # uid / step / path / attempt: the same request again differs in the attempt at most

@@ -11,11 +11,13 @@ true of the run as a whole. Made by ``intake``, changed by ``outcome`` and ``run
 - ``failures``, ``delay``: retries; ``rounds``: those of them that begin anew what is otherwise done once;
 - ``waiting``: since when, with this message; ``after``: poll; ``told``: there was an Event of a long wait;
 - ``suspended``, ``until``, ``resumed``: suspends;
-- ``final``: a failure with reason Execute that is not tried again.
+- ``final``: a failure with reason Execute that is not tried again;
+- ``exhausted``: the retries are used up, and the step waits for somebody to resume it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -40,11 +42,16 @@ ENDED_WELL = frozenset({StepPhase.SUCCEEDED.value, StepPhase.SKIPPED.value})
 _FAILED = StepPhase.FAILED.value
 _BEGUN = frozenset({StepPhase.RUNNING.value, StepPhase.SUSPENDING.value, _FAILED})
 _NOT_FINAL = frozenset({None, "", Reason.EXECUTE.value})
+_IN_CONDITION = r"\bstatus\s*(?:\.\s*{0}\b|\[\s*\"{0}\"\s*\])"
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One step; see the module. ``orphan`` is one that is no longer in the spec but must be finished first."""
+    """One step; see the module. ``orphan`` is one that is no longer in the spec but must be finished first.
+
+    ``exhausted`` is one that has used up its retries where that suspends the run: it has not ended, since it runs again
+    when somebody resumes it, and nothing happens to it by itself.
+    """
 
     step: model.StepPlan
     id: str
@@ -59,6 +66,7 @@ class Node:
     scripts: JSON = field(default_factory=dict)
     pending_on: model.Input | str | None = None
     blocked: str = ""
+    exhausted: bool = False
     before: JSON = field(default_factory=dict)
 
     @property
@@ -79,6 +87,8 @@ class Node:
     @property
     def finished(self) -> bool:
         """Whether the step has ended for good (engine 3.2)."""
+        if self.exhausted:
+            return False
         entry = self.entry
         return is_finished(entry) or (entry.get("phase") == _FAILED and bool(self.memory.get("final")))
 
@@ -89,7 +99,9 @@ class Node:
 
     @property
     def started(self) -> bool:
-        """Whether the step was tried and has not ended: running, suspended or about to be tried again."""
+        """Whether the step was tried and has not ended: running, suspended, about to be tried again or exhausted."""
+        if self.exhausted:
+            return True
         entry = self.entry
         return entry.get("phase") in _BEGUN and bool(entry.get("firstExecuteTime")) and not self.finished
 
@@ -111,6 +123,15 @@ class Node:
         return self.phase == StepPhase.FAILED and self.finished
 
     @property
+    def goes_on(self) -> bool:
+        """Whether something happens to the step without anybody asking for it; a group speaks through its sub steps."""
+        if self.task is not None or self.blocked:
+            return True
+        if self.step.is_group or self.exhausted or not self.started:
+            return False
+        return not self.template_suspended or "until" in self.memory
+
+    @property
     def busy(self) -> bool:
         """Whether a task is outstanding for the step or a sub step."""
         return self.task is not None or any(child.task is not None for child in self.children)
@@ -130,13 +151,25 @@ class Node:
         self.entry["firstExecuteTime"] = timing.stamp(now)
         self.entry.pop("lastExecuteTime", None)
         self.show(StepPhase.RUNNING, at=now)
-        self.memory = {"since": now.timestamp()}
+        self.memory = {**self._rounds(), "since": now.timestamp()}
         if not self.step.is_group:
             self.memory["spec"] = {key: value for key, value in self.step.source.items() if key != "subSteps"}
 
+    def rewind(self) -> None:
+        """Take back that the step was tried, so that it can start; what it did once stays done."""
+        self.entry.update(phase="", reason="", message="")
+        for key in ("firstExecuteTime", "lastExecuteTime"):
+            self.entry.pop(key, None)
+        self.memory = self._rounds()
+        self.exhausted = False
+
+    def _rounds(self) -> JSON:
+        """What outlives that a step starts again: without it, what was done once would be taken for done in round 1."""
+        return {"rounds": self.memory["rounds"]} if "rounds" in self.memory else {}
+
     def deadline(self) -> datetime | None:
         """When the timeout of the step passes (engine 3.6); a step between two attempts of its own has none."""
-        if self.step.timeout is None or not self.started:
+        if self.step.timeout is None or not self.started or self.exhausted:
             return None
         if self.phase == StepPhase.FAILED and constants.RetryOn.TIMEOUT in self.step.retries_on:
             return None
@@ -151,7 +184,8 @@ class Board:
 
     ``past`` are entries of finished steps that are no longer in the spec. ``hold`` says that a user suspended the run,
     ``terminated`` that a user ended it, ``broken`` that a template did. ``replaced`` collects warnings about outputs
-    (decisions 15).
+    (decisions 15). ``suspend_on_failure`` says that a step that has used up its retries suspends the run and may be
+    resumed.
     """
 
     plan: plans.Plan
@@ -166,6 +200,7 @@ class Board:
     hold: bool = False
     terminated: bool = False
     broken: bool = False
+    suspend_on_failure: bool = False
     replaced: list[str] = field(default_factory=list)
     givers: model.OutputIndex[Node] = field(default_factory=lambda: model.OutputIndex(()))
 
@@ -178,6 +213,31 @@ class Board:
     def done(self) -> bool:
         """Whether every step has ended."""
         return all(root.settled for root in self.roots)
+
+    @property
+    def over(self) -> bool:
+        """Whether a user or a template has ended the run: what has not started does not start any more."""
+        return self.terminated or self.broken
+
+    @property
+    def stopped(self) -> bool:
+        """Whether steps that have used up their retries are all that is left to go on with, and nobody holds the run.
+
+        A template's suspend without an end does not go on by itself either.
+        """
+        if self.hold or not any(node.exhausted for node in self.nodes):
+            return False
+        return not any(node.goes_on for node in self.nodes)
+
+    def unsure(self, condition: str) -> str:
+        """The name of an exhausted step that an ``if`` asks about, ``""`` when there is none.
+
+        How such a step ends is open as long as it may be resumed; a clean-up must not run before.
+        """
+        for name, path in self.plan.names.items():
+            if self.by_path[path].exhausted and re.search(_IN_CONDITION.format(re.escape(name)), condition):
+                return name
+        return ""
 
     def find(self, name: str) -> Node | JSON | None:
         """The step that a user calls by this name or alias: a node, an entry of the past, or nothing."""

@@ -2,12 +2,14 @@
 
 Suspend, resume and terminate are edits of the status. Some tools change the entries of steps too, others (and people
 with kubectl) only the flag; both are understood. What the last pass wrote is remembered in the state (``suspend``,
-``hold``, ``terminated``, and in the memory of each step ``suspended``), so an edit is told from our own writing:
+``hold``, ``stopped``, ``terminated``, and in the memory of each step ``suspended``), so an edit is told from our own writing:
 
 - a suspended step that is ``running`` now was resumed; ``suspend`` that was true and is false, with no step resumed by
   itself, resumes all;
 - ``suspend`` that is not explained by a template that suspended, or steps that a user suspended, hold the run; with the
   flag alone, all that is running is shown as suspended;
+- a step that has used up its retries suspends the run where that is set (``suspend_on_failure``); it is resumed like
+  what is suspended, by itself or with all, and then starts anew;
 - ``terminated`` that was not written here ends what is running, once. It is written here only for a user who asked and
   when a run has ended, so that nobody sets a flag that is set already. The Go implementation writes it as soon as a
   step has failed: in a status of its, a failed step explains the flag.
@@ -19,9 +21,10 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from vela_workflow.api import constants
 from vela_workflow.api.constants import Reason, StepPhase
 from vela_workflow.engine import board as boards
-from vela_workflow.engine import ids, read, scope
+from vela_workflow.engine import ids, outcome, read, scope
 from vela_workflow.engine import plan as plans
 from vela_workflow.engine import steps as model
 from vela_workflow.engine import variables as variables_
@@ -41,14 +44,21 @@ def load(
     status: Mapping[str, Any],
     state: Mapping[str, Any],
     variables: variables_.Variables,
+    *,
+    suspend_on_failure: bool = False,
 ) -> boards.Board:
     """Put the board of a pass together; ``status`` and ``state`` are not changed."""
     restarts = state.get("restarts") or {}
-    board = boards.Board(plan, identity, variables, status, state, restarts)
+    board = boards.Board(
+        plan, identity, variables, status, state, restarts, suspend_on_failure=suspend_on_failure
+    )
     _Loader(board, state.get("steps") or {}).load()
     board.givers = model.OutputIndex((node.step, node) for node in board.nodes)
     board.broken = any(boards.is_broken(node.entry) for node in board.nodes)
     _terminated(board)
+    if board.over:
+        for node in [node for node in board.nodes if node.exhausted]:
+            outcome.give_up(board, node)
     _resumed(board)
     _held(board)
     return board
@@ -89,6 +99,7 @@ class _Loader:
             node.step = self._as_started(step, memory)
         if not node.started and not node.finished:
             shown["type"] = step.type
+        node.exhausted = self._is_exhausted(node)
         board.by_path[step.path] = node
         subs = entries_by_path((entry or {}).get("subSteps") or (), step.path)
         for sub in step.sub_steps:
@@ -96,6 +107,17 @@ class _Loader:
         for path, sub_entry in subs.items():
             self._removed(path, sub_entry, node)
         return node
+
+    def _is_exhausted(self, node: boards.Node) -> bool:
+        """Whether the step may be resumed after its last failure; where the state is lost, the status says so."""
+        board = self._board
+        if not board.suspend_on_failure or node.step.is_group:
+            return False
+        if (node.phase, node.reason) != (StepPhase.FAILED, Reason.FAILED_AFTER_RETRIES):
+            return False
+        if not board.state and board.status.get("message") == constants.SUSPENDED_ON_FAILURE:
+            node.memory["exhausted"] = True
+        return bool(node.memory.get("exhausted"))
 
     def _as_started(self, step: model.StepPlan, memory: Mapping[str, Any]) -> model.StepPlan:
         """The step as it was when it started (decisions 23)."""
@@ -111,7 +133,11 @@ class _Loader:
         known = set(self._board.by_path)
         node = self._node(step, entry, parent)
         node.orphan = True
-        if node.started or (node.finished and not node.settled):
+        if node.memory.get("exhausted"):
+            # Nobody can resume what is no longer there, but where only the steps cannot be had now, it is there again.
+            node.exhausted = False
+            node.show(StepPhase.FAILED, Reason.FAILED_AFTER_RETRIES, node.message)
+        if node.started or node.memory.get("exhausted") or (node.finished and not node.settled):
             (parent.children if parent else self._board.roots).append(node)
             return
         for added in set(self._board.by_path) - known:
@@ -177,20 +203,40 @@ def _resumed(board: boards.Board) -> None:
     """Let steps go on that a user resumed (engine 7.2, decisions 26)."""
     if board.terminated:
         return
-    by_name = False
+    by_name, again = False, False
     for node in _ordinary(board):
-        if node.phase == StepPhase.RUNNING and (node.memory.get("suspended") or _newly_resumed(node)):
+        if node.phase == StepPhase.RUNNING and node.memory.get("exhausted"):
+            _start_anew(board, node)
+            by_name = again = True
+        elif node.phase == StepPhase.RUNNING and (node.memory.get("suspended") or _newly_resumed(node)):
             _resume(node)
             by_name = True
     was_suspended = board.state.get("suspend", not board.state)
-    if board.status.get("suspend") or by_name or not was_suspended:
+    if board.status.get("suspend") or not was_suspended:
         return
+    if not by_name:
+        _resume_all(board)
+    if not again and not any(node.phase == StepPhase.SUSPENDING for node in _ordinary(board)):
+        # Nobody was asked for in particular, and nothing stays suspended: the run as a whole was resumed.
+        for node in board.nodes:
+            if node.exhausted:
+                _start_anew(board, node)
+
+
+def _resume_all(board: boards.Board) -> None:
     for node in board.nodes:
         if node.phase == StepPhase.SUSPENDING:
             if not node.step.is_group:
                 _resume(node)
             reason = node.reason if node.started else ""
             node.show(StepPhase.RUNNING if node.started else StepPhase.PENDING, reason, node.message)
+
+
+def _start_anew(board: boards.Board, node: boards.Node) -> None:
+    """Let a step that had used up its retries start as it is in the spec now, with all its retries."""
+    node.rewind()
+    node.entry["type"] = node.step.type
+    node.show(StepPhase.PENDING)
 
 
 def _newly_resumed(node: boards.Node) -> bool:
@@ -207,9 +253,17 @@ def _held(board: boards.Board) -> None:
     by_template = any(node.template_suspended for node in board.nodes)
     manual = board.status.get("suspendState") == MANUAL_STATE
     held_before = bool(board.state.get("hold"))
-    board.hold = manual or new or not by_template or held_before
+    explained = by_template or _stopped_before(board)
+    board.hold = manual or new or not explained or held_before
     if board.hold and not held and not held_before:
         _show_suspended(board)
+
+
+def _stopped_before(board: boards.Board) -> bool:
+    """Whether the flag was set because of steps that had used up their retries."""
+    if board.state:
+        return bool(board.state.get("stopped"))
+    return any(node.exhausted for node in board.nodes)
 
 
 def _show_suspended(board: boards.Board) -> None:

@@ -42,6 +42,12 @@ def fail(board: boards.Board, node: boards.Node, reason: Reason, message: str, n
         node.memory["final"] = True
 
 
+def give_up(board: boards.Board, node: boards.Node) -> None:
+    """An exhausted step is not resumed any more: its failure is for good."""
+    node.exhausted = False
+    _end(board, node)
+
+
 def apply(board: boards.Board, node: boards.Node, result: results.Result, now: datetime) -> None:
     """What an attempt that has just ended makes of the step (engine 4.2)."""
     deadline = effective_deadline(node)
@@ -53,6 +59,8 @@ def apply(board: boards.Board, node: boards.Node, result: results.Result, now: d
             node.show(StepPhase.SUCCEEDED, Reason.TERMINATE, result.message, at=now)
             board.broken = True
             _end(board, node)
+            for other in [other for other in board.nodes if other.exhausted]:
+                give_up(board, other)
         case results.Failed() if not _too_late(result, deadline, now):
             _failed(board, node, result, now)
         case _ if deadline is not None and now >= deadline:
@@ -116,16 +124,12 @@ def _failed(board: boards.Board, node: boards.Node, result: results.Failed, now:
     wanted = kind is not None and kind in node.step.retries_on
     if kind is constants.RetryOn.ERROR and not result.retriable:
         wanted = False
-    if not wanted:
-        reason = result.reason
-        if kind is constants.RetryOn.ERROR and result.retriable:
-            reason = Reason.FAILED_AFTER_RETRIES
-        fail(board, node, reason, result.message, now)
-        return
     failures = int(node.memory.get("failures", 0)) + 1
-    if failures > node.step.retry_limit:
-        reason = Reason.FAILED_AFTER_RETRIES if kind is constants.RetryOn.ERROR else result.reason
-        fail(board, node, reason, result.message, now)
+    if not wanted or failures > node.step.retry_limit:
+        if kind is constants.RetryOn.ERROR and result.retriable:
+            _exhaust(board, node, result.message, failures, now)
+        else:
+            fail(board, node, result.reason, result.message, now)
         return
     node.show(StepPhase.FAILED, Reason.EXECUTE, result.message, at=now)
     node.entry["lastExecuteTime"] = timing.stamp(now)
@@ -135,6 +139,19 @@ def _failed(board: boards.Board, node: boards.Node, result: results.Failed, now:
     node.memory.update(failures=failures, at=now.timestamp(), delay=delay)
     if kind is not constants.RetryOn.ERROR:
         node.memory["rounds"] = int(node.memory.get("rounds", 0)) + 1
+
+
+def _exhaust(board: boards.Board, node: boards.Node, message: str, failures: int, now: datetime) -> None:
+    """No retry is left. That is the end of the step, unless it suspends the run and the run is not over."""
+    if not board.suspend_on_failure or board.over:
+        fail(board, node, Reason.FAILED_AFTER_RETRIES, message, now)
+        return
+    node.show(StepPhase.FAILED, Reason.FAILED_AFTER_RETRIES, message, at=now)
+    node.entry["lastExecuteTime"] = timing.stamp(now)
+    # How often it failed is kept for whoever asks, and so that a status that is not written costs one attempt only.
+    kept = {key: node.memory[key] for key in ("rounds",) if key in node.memory}
+    node.memory = {**kept, "exhausted": True, "failures": failures}
+    node.exhausted = True
 
 
 def time_out(board: boards.Board, node: boards.Node, now: datetime, *, own: bool = True, last: str = "") -> None:
@@ -158,7 +175,9 @@ def time_out_group(board: boards.Board, group: boards.Node, now: datetime) -> No
     limit = durations.format(timedelta(seconds=group.step.timeout or 0))
     fail(board, group, Reason.TIMEOUT, f"timed out after {limit}", now)
     for child in group.children:
-        if child.started:
+        if child.exhausted:
+            give_up(board, child)
+        elif child.started:
             time_out(board, child, now, own=False)
 
 

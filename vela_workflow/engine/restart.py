@@ -202,7 +202,7 @@ def _state(
 ) -> JSON:
     """The state without the removed steps, which are counted, as is that the run goes on after it had ``ended``."""
     removed = list(removed)
-    new = {key: value for key, value in state.items() if key not in {"terminated", "hold", "suspend"}}
+    new = {key: value for key, value in state.items() if key not in {"terminated", "hold", "stopped", "suspend"}}
     restarts = dict(state.get("restarts") or {})
     for path in (*removed, *((ids.FROM_STEP,) if ended else ())):
         restarts[path] = restarts.get(path, 0) + 1

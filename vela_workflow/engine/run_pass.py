@@ -70,8 +70,11 @@ class Pass:
         *,
         variables: variables_.Variables,
         woken: Collection[str] = (),
+        suspend_on_failure: bool = False,
     ) -> None:
-        self._board = intake.load(plan, identity, status, state, variables)
+        self._board = intake.load(
+            plan, identity, status, state, variables, suspend_on_failure=suspend_on_failure
+        )
         self._woken: set[str] = set()
         self._blocked = ""
         self._out: list[tasks.Task] = []
@@ -109,7 +112,7 @@ class Pass:
     def foreseen(self) -> list[tasks.Foreseen]:
         """Steps that have not started and whose values are known already: they have neither inputs nor ``if``."""
         board = self._board
-        if board.hold or board.terminated or board.broken or board.status.get("finished"):
+        if board.hold or board.over or board.status.get("finished"):
             return []
         return [
             tasks.Foreseen(node.step, dict(node.step.properties), board.context(node))
@@ -157,10 +160,7 @@ class Pass:
             node = self._taken(task)
             node.blocked = message
             if isinstance(task, tasks.Execute) and task.started is None and not node.memory.get("at"):
-                node.entry.update(phase="", reason="", message="")
-                for key in ("firstExecuteTime", "lastExecuteTime"):
-                    node.entry.pop(key, None)
-                node.memory = {}
+                node.rewind()
             if not node.started:
                 node.show(StepPhase.PENDING, "", message)
 
@@ -242,7 +242,7 @@ class Pass:
 
     def _look_again(self, node: boards.Node, now: datetime) -> None:
         board = self._board
-        if node.task is not None or node.blocked or board.hold or node.held:
+        if node.task is not None or node.blocked or node.exhausted or board.hold or node.held:
             return
         if not timing.due(node.phase, node.memory, now, woken=node.step.path in self._woken):
             return
@@ -295,8 +295,7 @@ class Pass:
             return True
         held = board.hold or node.held
         in_order = sequential and not step.depends_on and not held
-        over = board.terminated or board.broken
-        if not step.condition and (over or (in_order and _anything_bad(siblings, node))):
+        if not step.condition and (board.over or (in_order and _anything_bad(siblings, node))):
             outcome.skip(board, node)
             return True
         if held:
@@ -359,6 +358,10 @@ class Pass:
             else:
                 known[item.source] = found.value
         node.pending_on = None
+        unsure = board.unsure(step.condition)
+        if unsure:
+            node.show(StepPhase.PENDING, "", f"Pending on If: {unsure}")
+            return False
         if step.condition and step.condition != constants.IF_ALWAYS and node.condition is None:
             seen = board.scope(node, known, tuple(scripts))
             self._hand_out(node, tasks.EvaluateCondition(step, node.id, step.condition, seen))

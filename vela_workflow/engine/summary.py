@@ -30,8 +30,11 @@ ENDINGS: Final[dict[RunPhase, str]] = {
 }
 """Messages of the Event at the end of a run (engine 2.4)."""
 
-OWN_STATE: Final = ("suspend", "hold", "terminated", "steps", "restarts", "known")
+OWN_STATE: Final = ("suspend", "hold", "stopped", "terminated", "steps", "restarts", "known")
 """Keys of the state that are the engine's."""
+
+_LASTING: Final = frozenset({"final", "exhausted", "rounds"})
+"""What is remembered of a step also while it is not in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Conclusion:
 
 def conclude(board: boards.Board, now: datetime, blocked: str) -> Conclusion:
     """Sum a pass up; ``blocked`` is why the run could not be carried out, if it could not."""
-    in_flight = frozenset(node.id for node in board.nodes if node.started)
+    in_flight = frozenset(node.id for node in board.nodes if node.started and not node.exhausted)
     if board.status.get("finished"):
         return Conclusion(dict(board.status), dict(board.state), False, False, None, (), in_flight)
     waiting = _long_waiting(board, now)
@@ -88,7 +91,7 @@ def requeue_after(board: boards.Board, now: datetime, *, blocked: bool) -> float
         deadline = None if node.busy else node.deadline()
         if deadline is not None:
             times.append(deadline.timestamp())
-        if node.step.is_group or not node.started or node.task is not None or node.blocked:
+        if node.step.is_group or not node.started or node.exhausted or node.task is not None or node.blocked:
             continue
         if board.hold or node.held:
             continue
@@ -109,7 +112,7 @@ def _status(board: boards.Board, now: datetime, blocked: str) -> JSON:
     status = dict(board.status)
     phase = _phase(board, blocked)
     frozen = status.get("mode") or {}
-    suspended = board.hold or any(node.template_suspended for node in board.nodes)
+    suspended = board.hold or board.stopped or any(node.template_suspended for node in board.nodes)
     status.update(
         mode={
             "steps": frozen.get("steps") or str(board.plan.mode),
@@ -146,13 +149,11 @@ def _phase(board: boards.Board, blocked: str) -> RunPhase:
     """The phase of the run (engine 3.10 and 3.11, decisions 13 and 14)."""
     done = board.done and not blocked  # whose steps cannot be had has none to go by, which is not the same as none left
     failed = any(node.failed and not node.orphan for node in board.nodes)
-    ended = board.terminated or board.broken
-    if done and ended:
+    if done and board.over:
         return RunPhase.TERMINATED
     if done and failed:
         return RunPhase.FAILED
-    suspended = board.hold or any(node.template_suspended or node.held for node in board.nodes)
-    if suspended:
+    if board.hold or board.stopped or any(node.template_suspended or node.held for node in board.nodes):
         return RunPhase.SUSPENDING
     if done:
         return RunPhase.SUCCEEDED
@@ -174,6 +175,8 @@ def _message(board: boards.Board, phase: RunPhase, blocked: str) -> str:
     if phase is RunPhase.FAILED:
         node = next(node for node in board.nodes if node.failed and not node.orphan)
         return errors.bounded(_told(node))
+    if phase is RunPhase.SUSPENDING and board.stopped:
+        return constants.SUSPENDED_ON_FAILURE
     if phase is RunPhase.SUSPENDING:
         node_ = next((node for node in board.nodes if node.template_suspended), None)
         return errors.bounded(f'step "{node_.step.name}": {node_.message}') if node_ else "suspended by a user"
@@ -262,7 +265,7 @@ def _transitions(board: boards.Board, status: JSON, blocked: str, waiting: list[
         yield Transition(EventReason.GENERATE, f"fail to generate workflow runners: {blocked}", warning=True)
     for node in board.nodes:
         was = (node.before.get("phase"), node.before.get("reason"))
-        if node.failed and was != (node.phase, node.reason):
+        if (node.failed or node.exhausted) and was != (node.phase, node.reason):
             yield Transition(EventReason.STEP_FAILED, _told(node), warning=True)
     for node in waiting:
         said = node.message.removeprefix("waiting")
@@ -288,7 +291,7 @@ def _state(board: boards.Board, status: JSON, told: set[str]) -> JSON:
             memory["told"] = True
         if node.held:
             memory["suspended"] = boards.MANUAL
-        if memory and (node.started or node.held or memory.get("final")):
+        if memory and (node.started or node.held or _LASTING & memory.keys()):
             steps[node.id] = memory
     if board.restarts:
         state["restarts"] = dict(board.restarts)
@@ -298,6 +301,8 @@ def _state(board: boards.Board, status: JSON, told: set[str]) -> JSON:
         state["suspend"] = True
     if board.hold:
         state["hold"] = True
+    if board.stopped:
+        state["stopped"] = True
     if board.terminated:
         state["terminated"] = True
     state["known"] = {
