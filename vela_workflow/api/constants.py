@@ -313,6 +313,11 @@ STEP_ID_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz123456789"
 MAX_RETRIES: Final = 10
 """Retries of a step after its first failure with reason ``Execute`` (engine 3.8)."""
 
+SUSPENDED_ON_FAILURE: Final = (
+    "The workflow suspends automatically because the failed times of steps have reached the limit"
+)
+"""``status.message`` of a run that waits for somebody to resume the steps that have used up their retries."""
+
 BACKOFF_COEFFICIENT: Final = 0.05
 """Delay after attempt n is ``floor(2**(n - 1) * BACKOFF_COEFFICIENT)`` seconds, between the bounds below: 1, 1, 1, 1,
 1, 1, 3, 6, 12, 25 for the retries of the default budget (engine 3.8, decisions 16)."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vela_workflow import errors
+from vela_workflow.api import constants
 from vela_workflow.api.constants import Reason, StepPhase
 from vela_workflow.engine import board as boards
 from vela_workflow.engine import intake
@@ -60,7 +61,9 @@ def suspend(status: Mapping[str, Any], run: str, step: str | None = None) -> Com
 def resume(status: Mapping[str, Any], run: str, step: str | None = None) -> Command:
     """Resume a run, or one step of it by name; a run that is not suspended is left alone (engine 7.2).
 
-    Raises ``Refused``. A terminated run is refused, unless it still waits for a step that is suspended.
+    Where steps that have used up their retries suspend the run, such a step is named like a suspended one, and resuming
+    the whole run means all of them. Raises ``Refused``. A terminated run is refused, unless it still waits for a step
+    that is suspended.
     """
     _check_name(step)
     steps = _steps(status)
@@ -74,7 +77,10 @@ def resume(status: Mapping[str, Any], run: str, step: str | None = None) -> Comm
             _resume(entry)
     else:
         entry = _named(steps, step)
-        if entry.get("phase") != StepPhase.SUSPENDING:
+        exhausted = _exhausted(status, entry)
+        for one in exhausted:
+            one.update(phase=str(StepPhase.RUNNING))
+        if entry.get("phase") != StepPhase.SUSPENDING and not exhausted:
             raise Refused(f"can not find step {step} among those that are suspended: it is {entry.get('phase')}")
         _resume(entry)
         if entry.get("subSteps"):
@@ -140,6 +146,18 @@ def _suspend(entry: JSON) -> None:
 def _resume(entry: JSON) -> None:
     if entry.get("phase") == StepPhase.SUSPENDING:
         entry["phase"] = str(StepPhase.RUNNING)
+
+
+def _exhausted(status: Mapping[str, Any], entry: JSON) -> list[JSON]:
+    """The step, or those of the group, that may run again although their retries are used up."""
+    if status.get("message") != constants.SUSPENDED_ON_FAILURE:
+        return []
+    used_up = (StepPhase.FAILED, Reason.FAILED_AFTER_RETRIES)
+    return [
+        one
+        for one in entry.get("subSteps") or (entry,)
+        if (one.get("phase"), one.get("reason")) == used_up and one.get("type") != constants.STEP_GROUP
+    ]
 
 
 def _with_steps(patch: JSON, status: Mapping[str, Any], steps: list[JSON]) -> JSON:

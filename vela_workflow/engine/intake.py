@@ -2,7 +2,8 @@
 
 Suspend, resume and terminate are edits of the status. Some tools change the entries of steps too, others (and people
 with kubectl) only the flag; both are understood. What the last pass wrote is remembered in the state (``suspend``,
-``hold``, ``stopped``, ``terminated``, and in the memory of each step ``suspended``), so an edit is told from our own writing:
+``hold``, ``stopped``, ``terminated``, and in the memory of each step ``suspended``), so an edit is told from our own
+writing:
 
 - a suspended step that is ``running`` now was resumed; ``suspend`` that was true and is false, with no step resumed by
   itself, resumes all;
@@ -49,16 +50,13 @@ def load(
 ) -> boards.Board:
     """Put the board of a pass together; ``status`` and ``state`` are not changed."""
     restarts = state.get("restarts") or {}
-    board = boards.Board(
-        plan, identity, variables, status, state, restarts, suspend_on_failure=suspend_on_failure
-    )
+    board = boards.Board(plan, identity, variables, status, state, restarts, suspend_on_failure=suspend_on_failure)
     _Loader(board, state.get("steps") or {}).load()
     board.givers = model.OutputIndex((node.step, node) for node in board.nodes)
     board.broken = any(boards.is_broken(node.entry) for node in board.nodes)
     _terminated(board)
     if board.over:
-        for node in [node for node in board.nodes if node.exhausted]:
-            outcome.give_up(board, node)
+        outcome.give_up(board)
     _resumed(board)
     _held(board)
     return board
@@ -99,7 +97,7 @@ class _Loader:
             node.step = self._as_started(step, memory)
         if not node.started and not node.finished:
             shown["type"] = step.type
-        node.exhausted = self._is_exhausted(node)
+        self._mark_exhausted(node)
         board.by_path[step.path] = node
         subs = entries_by_path((entry or {}).get("subSteps") or (), step.path)
         for sub in step.sub_steps:
@@ -108,16 +106,18 @@ class _Loader:
             self._removed(path, sub_entry, node)
         return node
 
-    def _is_exhausted(self, node: boards.Node) -> bool:
-        """Whether the step may be resumed after its last failure; where the state is lost, the status says so."""
-        board = self._board
-        if not board.suspend_on_failure or node.step.is_group:
-            return False
-        if (node.phase, node.reason) != (StepPhase.FAILED, Reason.FAILED_AFTER_RETRIES):
-            return False
+    def _mark_exhausted(self, node: boards.Node) -> None:
+        """Tell whether the step may be resumed after its last failure; where the state is lost, the status says so."""
+        board, used_up = self._board, (StepPhase.FAILED, Reason.FAILED_AFTER_RETRIES)
+        if node.step.is_group or (node.phase, node.reason) != used_up:
+            return
+        if not board.suspend_on_failure:
+            # The setting was taken back: the step has failed for good, whatever is set later.
+            node.memory = {}
+            return
         if not board.state and board.status.get("message") == constants.SUSPENDED_ON_FAILURE:
             node.memory["exhausted"] = True
-        return bool(node.memory.get("exhausted"))
+        node.exhausted = bool(node.memory.get("exhausted"))
 
     def _as_started(self, step: model.StepPlan, memory: Mapping[str, Any]) -> model.StepPlan:
         """The step as it was when it started (decisions 23)."""
@@ -161,7 +161,7 @@ def _terminated(board: boards.Board) -> None:
         return
     board.terminated = True
     for node in _ordinary(board):
-        if node.started:
+        if node.started and not node.exhausted:
             node.show(StepPhase.FAILED, Reason.TERMINATE, node.message)
     for node in board.nodes:
         if node.phase == StepPhase.SUSPENDING:
@@ -206,7 +206,7 @@ def _resumed(board: boards.Board) -> None:
     by_name, again = False, False
     for node in _ordinary(board):
         if node.phase == StepPhase.RUNNING and node.memory.get("exhausted"):
-            _start_anew(board, node)
+            _start_anew(node)
             by_name = again = True
         elif node.phase == StepPhase.RUNNING and (node.memory.get("suspended") or _newly_resumed(node)):
             _resume(node)
@@ -220,7 +220,7 @@ def _resumed(board: boards.Board) -> None:
         # Nobody was asked for in particular, and nothing stays suspended: the run as a whole was resumed.
         for node in board.nodes:
             if node.exhausted:
-                _start_anew(board, node)
+                _start_anew(node)
 
 
 def _resume_all(board: boards.Board) -> None:
@@ -232,7 +232,7 @@ def _resume_all(board: boards.Board) -> None:
             node.show(StepPhase.RUNNING if node.started else StepPhase.PENDING, reason, node.message)
 
 
-def _start_anew(board: boards.Board, node: boards.Node) -> None:
+def _start_anew(node: boards.Node) -> None:
     """Let a step that had used up its retries start as it is in the spec now, with all its retries."""
     node.rewind()
     node.entry["type"] = node.step.type

@@ -42,8 +42,13 @@ def fail(board: boards.Board, node: boards.Node, reason: Reason, message: str, n
         node.memory["final"] = True
 
 
-def give_up(board: boards.Board, node: boards.Node) -> None:
-    """An exhausted step is not resumed any more: its failure is for good."""
+def give_up(board: boards.Board) -> None:
+    """The run is over: no exhausted step is resumed any more, and their failures are for good."""
+    for node in [node for node in board.nodes if node.exhausted]:
+        _give_up(board, node)
+
+
+def _give_up(board: boards.Board, node: boards.Node) -> None:
     node.exhausted = False
     _end(board, node)
 
@@ -59,8 +64,7 @@ def apply(board: boards.Board, node: boards.Node, result: results.Result, now: d
             node.show(StepPhase.SUCCEEDED, Reason.TERMINATE, result.message, at=now)
             board.broken = True
             _end(board, node)
-            for other in [other for other in board.nodes if other.exhausted]:
-                give_up(board, other)
+            give_up(board)
         case results.Failed() if not _too_late(result, deadline, now):
             _failed(board, node, result, now)
         case _ if deadline is not None and now >= deadline:
@@ -176,7 +180,7 @@ def time_out_group(board: boards.Board, group: boards.Node, now: datetime) -> No
     fail(board, group, Reason.TIMEOUT, f"timed out after {limit}", now)
     for child in group.children:
         if child.exhausted:
-            give_up(board, child)
+            _give_up(board, child)
         elif child.started:
             time_out(board, child, now, own=False)
 

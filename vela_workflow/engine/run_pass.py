@@ -72,9 +72,7 @@ class Pass:
         woken: Collection[str] = (),
         suspend_on_failure: bool = False,
     ) -> None:
-        self._board = intake.load(
-            plan, identity, status, state, variables, suspend_on_failure=suspend_on_failure
-        )
+        self._board = intake.load(plan, identity, status, state, variables, suspend_on_failure=suspend_on_failure)
         self._woken: set[str] = set()
         self._blocked = ""
         self._out: list[tasks.Task] = []
@@ -358,11 +356,11 @@ class Pass:
             else:
                 known[item.source] = found.value
         node.pending_on = None
-        unsure = board.unsure(step.condition)
-        if unsure:
-            node.show(StepPhase.PENDING, "", f"Pending on If: {unsure}")
-            return False
         if step.condition and step.condition != constants.IF_ALWAYS and node.condition is None:
+            unsure = board.unsure(step.condition)
+            if unsure:
+                node.show(StepPhase.PENDING, "", f"Pending on If: {unsure}")
+                return False
             seen = board.scope(node, known, tuple(scripts))
             self._hand_out(node, tasks.EvaluateCondition(step, node.id, step.condition, seen))
             return False
