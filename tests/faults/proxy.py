@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import enum
 import json
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ class Proxy:
         fate = await asyncio.to_thread(self._rule, write) if write else Fate.PASS
         if fate is Fate.BEFORE:
             return _lost(request)
-        async with self._send(request, body) as answer:
+        async with self._asked(request, body) as answer:
             content = await answer.read()
             if write:
                 await asyncio.to_thread(self._witness, write)
@@ -199,6 +200,17 @@ class Proxy:
             write = Write(len(self.writes) + 1, request.method, path)
             self.writes.append(write)
         return write
+
+    @contextlib.asynccontextmanager
+    async def _asked(self, request: web.Request, body: bytes | None) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to a request; one that is broken off takes its connection with it."""
+        async with self._send(request, body) as answer:
+            try:
+                yield answer
+            except BaseException:
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
+                raise
 
     def _send(self, request: web.Request, body: bytes | None) -> Any:
         headers = {name: request.headers[name] for name in FORWARDED if name in request.headers}
@@ -217,7 +229,7 @@ class Proxy:
         assert task is not None
         self._watches.add(task)
         try:
-            async with self._send(request, None) as answer:
+            async with self._asked(request, None) as answer:
                 response = web.StreamResponse(status=answer.status, headers=_kept(answer))
                 await response.prepare(request)
                 async for chunk in answer.content.iter_any():
