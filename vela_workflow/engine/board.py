@@ -12,7 +12,8 @@ true of the run as a whole. Made by ``intake``, changed by ``outcome`` and ``run
 - ``waiting``: since when, with this message; ``after``: poll; ``told``: there was an Event of a long wait;
 - ``suspended``, ``until``, ``resumed``: suspends;
 - ``final``: a failure with reason Execute that is not tried again;
-- ``exhausted``: the retries are used up, and the step waits for somebody to resume it.
+- ``exhausted``: the retries are used up, and the step waits for somebody to resume it;
+- ``again``: somebody did so; its ``if`` was true before and is not asked again.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class Node:
         self.entry["firstExecuteTime"] = timing.stamp(now)
         self.entry.pop("lastExecuteTime", None)
         self.show(StepPhase.RUNNING, at=now)
-        self.memory = {**self._rounds(), "since": now.timestamp()}
+        self.memory = {**self._lasting(), "since": now.timestamp()}
         if not self.step.is_group:
             self.memory["spec"] = {key: value for key, value in self.step.source.items() if key != "subSteps"}
 
@@ -160,12 +161,12 @@ class Node:
         self.entry.update(phase="", reason="", message="")
         for key in ("firstExecuteTime", "lastExecuteTime"):
             self.entry.pop(key, None)
-        self.memory = self._rounds()
+        self.memory = self._lasting()
         self.exhausted = False
 
-    def _rounds(self) -> JSON:
-        """What outlives that a step starts again: without it, what was done once would be taken for done in round 1."""
-        return {"rounds": self.memory["rounds"]} if "rounds" in self.memory else {}
+    def _lasting(self) -> JSON:
+        """What outlives that a step starts again: what was done in its rounds, and that its ``if`` was true."""
+        return {key: self.memory[key] for key in ("rounds", "again") if key in self.memory}
 
     def deadline(self) -> datetime | None:
         """When the timeout of the step passes (engine 3.6); a step between two attempts of its own has none."""

@@ -98,6 +98,7 @@ class _Loader:
         if not node.started and not node.finished:
             shown["type"] = step.type
         self._mark_exhausted(node)
+        node.condition = True if memory.get("again") else None
         board.by_path[step.path] = node
         subs = entries_by_path((entry or {}).get("subSteps") or (), step.path)
         for sub in step.sub_steps:
@@ -235,6 +236,7 @@ def _resume_all(board: boards.Board) -> None:
 def _start_anew(node: boards.Node) -> None:
     """Let a step that had used up its retries start as it is in the spec now, with all its retries."""
     node.rewind()
+    node.memory["again"] = node.condition = True
     node.entry["type"] = node.step.type
     node.show(StepPhase.PENDING)
 

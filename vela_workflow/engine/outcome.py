@@ -153,7 +153,7 @@ def _exhaust(board: boards.Board, node: boards.Node, message: str, failures: int
     node.show(StepPhase.FAILED, Reason.FAILED_AFTER_RETRIES, message, at=now)
     node.entry["lastExecuteTime"] = timing.stamp(now)
     # How often it failed is kept for whoever asks, and so that a status that is not written costs one attempt only.
-    kept = {key: node.memory[key] for key in ("rounds",) if key in node.memory}
+    kept = {"rounds": node.memory["rounds"]} if "rounds" in node.memory else {}
     node.memory = {**kept, "exhausted": True, "failures": failures}
     node.exhausted = True
 

@@ -33,7 +33,7 @@ ENDINGS: Final[dict[RunPhase, str]] = {
 OWN_STATE: Final = ("suspend", "hold", "stopped", "terminated", "steps", "restarts", "known")
 """Keys of the state that are the engine's."""
 
-_LASTING: Final = frozenset({"final", "exhausted", "rounds"})
+_LASTING: Final = frozenset({"final", "exhausted", "again"})
 """What is remembered of a step also while it is not in flight."""
 
 

@@ -67,6 +67,7 @@ class Run:
         self.log: list[str] = []
         self.executed: list[tasks.Execute] = []
         self.concurrent: list[set[str]] = []
+        self.suspend_on_failure = False
         self.conclusion: run_pass.Conclusion | None = None
 
     def plan(self) -> Plan:
@@ -74,7 +75,15 @@ class Run:
 
     def start(self, woken: tuple[str, ...] = ()) -> run_pass.Pass:
         self.variables = Variables(json.loads(json.dumps(self.values)))
-        return run_pass.Pass(self.plan(), self.identity, self.status, self.state, variables=self.variables, woken=woken)
+        return run_pass.Pass(
+            self.plan(),
+            self.identity,
+            self.status,
+            self.state,
+            variables=self.variables,
+            woken=woken,
+            suspend_on_failure=self.suspend_on_failure,
+        )
 
     def go(self, woken: tuple[str, ...] = (), **script: Any) -> run_pass.Conclusion:
         """One whole pass; ``script`` maps step names (``-`` as ``_``) to results, or lists of them."""

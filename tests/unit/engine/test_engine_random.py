@@ -132,17 +132,22 @@ class Chaos:
             run.values = json.loads(json.dumps(run.variables.values))
             return
         run.keep(conclusion)
-        check_forward(before, run.status)
+        check_forward(before, run.status, resumable=run.suspend_on_failure)
         check_has_a_reason(conclusion)
 
     def check_may_run(self, one: run_pass.Pass, task: tasks.Execute, before: dict[str, Any]) -> None:
         known = {entry["id"]: entry for entry in entries(before)}
-        assert not finished(known.get(task.id, {})), "a finished step runs again"
-        seen = {entry["name"]: entry for entry in entries(one.conclude(self.run.now).status)}
+        open_ = self.run.suspend_on_failure and is_used_up(known.get(task.id, {}))
+        assert open_ or not finished(known.get(task.id, {})), "a finished step runs again"
+        status = one.conclude(self.run.now).status
+        seen = {entry["name"]: entry for entry in entries(status)}
         for name in task.step.depends_on:
             ended = finished(seen[name]) or seen[name]["id"] in self.pure
             assert ended, f"{task.step.name} runs before {name} has ended"
-        assert not one.conclude(self.run.now).status["finished"]
+            if self.run.suspend_on_failure and name in {one["name"] for one in self.run.steps if "subSteps" not in one}:
+                over = status["terminated"] or any(is_broken(entry) for entry in entries(status))
+                assert over or not is_used_up(seen[name]), f"{task.step.name} runs although {name} may be resumed"
+        assert not status["finished"]
 
     def check_concurrent(self, one: run_pass.Pass, todo: list[tasks.Task]) -> None:
         running = [task.step.path for task in todo if isinstance(task, tasks.Execute)]
@@ -161,7 +166,13 @@ class Chaos:
         assert run.conclusion is None or run.conclusion.requeue_after is not None or run.phase == "suspending"
         stuck = run.conclusion is not None and run.conclusion.requeue_after is None
         action = self.draw(st.sampled_from(["", "", "", "", "", "suspend", "terminate", "flags", "resume"]))
-        if stuck or action == "resume":
+        used_up = [entry["name"] for entry in entries(run.status) if is_used_up(entry)]
+        if (stuck or action == "resume") and used_up and self.draw(sometimes):
+            try:
+                run.edit(commands.resume(run.status, "run", self.draw(st.sampled_from(used_up))).patch)
+            except commands.Refused:
+                run.edit({"suspend": False})
+        elif stuck or action == "resume":
             if self.draw(st.booleans()):
                 try:
                     run.edit(commands.resume(run.status, "run").patch)
@@ -196,12 +207,25 @@ def finished(entry: dict[str, Any]) -> bool:
     )
 
 
-def check_forward(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Nothing that has ended changes, nothing that was tried becomes untried, nothing vanishes."""
+def is_used_up(entry: dict[str, Any]) -> bool:
+    return (entry.get("phase"), entry.get("reason")) == ("failed", "FailedAfterRetries")
+
+
+def is_broken(entry: dict[str, Any]) -> bool:
+    return (entry.get("phase"), entry.get("reason")) == ("succeeded", "Terminate")
+
+
+def check_forward(before: dict[str, Any], after: dict[str, Any], *, resumable: bool) -> None:
+    """Nothing that has ended changes, nothing that was tried becomes untried, nothing vanishes.
+
+    Steps whose retries are used up may begin again where they are ``resumable``.
+    """
     now = {entry["id"]: entry for entry in entries(after)}
     for entry in entries(before):
         assert entry["id"] in now, "a step vanished"
         later = now[entry["id"]]
+        if resumable and entry.get("reason") == "FailedAfterRetries" and "subSteps" not in entry:
+            continue
         if finished(entry):
             assert {**later, "subSteps": 0} == {**entry, "subSteps": 0}, "a finished step was rewritten"
         if entry.get("firstExecuteTime"):
@@ -228,12 +252,14 @@ def check_has_a_reason(conclusion: run_pass.Conclusion) -> None:
     steps=workflows(),
     mode=st.sampled_from(["StepByStep", "DAG"]),
     sub=st.sampled_from(["", "StepByStep"]),
+    resumable=st.booleans(),
     data=st.data(),
 )
 def test_every_run_ends_and_keeps_its_promises(
-    steps: list[dict[str, Any]], mode: str, sub: str, data: st.DataObject
+    steps: list[dict[str, Any]], mode: str, sub: str, resumable: bool, data: st.DataObject
 ) -> None:
     run = Run(*steps, mode=mode, sub_mode=sub)
+    run.suspend_on_failure = resumable
     run.now = START
     chaos = Chaos(run, data)
     for _ in range(25):
