@@ -116,6 +116,19 @@ async def test_a_new_kind_is_found_after_a_moment() -> None:
     assert (await found.resource("example.com/v1", "Wheel")).plural == "wheels"
 
 
+@pytest.mark.parametrize(
+    ("asked", "kind"),
+    [("Wheel", "Wheel"), ("wheel", "Wheel"), ("WHEEL", "Wheel"), ("Door", "Door"), ("door", "door"), ("dOOR", None)],
+)
+async def test_a_kind_is_found_in_any_case_where_only_one_is_meant(asked: str, kind: str | None) -> None:
+    found = discovery.Discovery("", Server(Wheel="wheels", Door="doors", door="gates"), clock=Clock())
+    if kind is None:
+        with pytest.raises(errors.UnknownKind, match=f"'{asked}'"):
+            await found.resource("example.com/v1", asked)
+    else:
+        assert (await found.resource("example.com/v1", asked)).kind == kind
+
+
 async def test_a_group_version_that_is_not_served() -> None:
     server = Server()
     server.missing = True

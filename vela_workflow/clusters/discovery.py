@@ -3,6 +3,9 @@
 One request per group version, kept until a kind is looked for that is not in it (a CRD was installed) or until a path
 built from it turns out not to exist (a CRD was removed). So that a template with a typing mistake does not ask the
 server in a loop, a group version is asked at most once in ``min_interval`` seconds.
+
+A kind that is written in other case than the server's (``pod``) is found too: definitions that are in use everywhere
+write it so, where nobody noticed because the errors of a deletion were swallowed.
 """
 
 from __future__ import annotations
@@ -39,6 +42,13 @@ class _GroupVersion:
         self.asked_at: float | None = None
         self.lock = asyncio.Lock()
 
+    def find(self, kind: str) -> Resource | None:
+        """The kind of this name, or else the only one whose name differs in case alone."""
+        if (exact := self.kinds.get(kind)) is not None:
+            return exact
+        alike = [one for name, one in self.kinds.items() if name.lower() == kind.lower()]
+        return alike[0] if len(alike) == 1 else None
+
 
 class Discovery:
     """The kinds of one cluster; ``fetch`` reads a discovery document by its path and raises ``ApiError``."""
@@ -60,19 +70,19 @@ class Discovery:
     async def resource(self, api_version: str, kind: str) -> Resource:
         """What the server calls ``kind``; raises ``UnknownKind``, with ``after`` set to when asking again can help."""
         entry = self._known.get(api_version)
-        if entry is not None and (found := entry.kinds.get(kind)) is not None:
+        if entry is not None and (found := entry.find(kind)) is not None:
             return found
         path = base_path(api_version)
         entry = self._known.setdefault(api_version, _GroupVersion())
         async with entry.lock:
-            if (found := entry.kinds.get(kind)) is not None:
+            if (found := entry.find(kind)) is not None:
                 return found
             wait = 0.0 if entry.asked_at is None else entry.asked_at + self._min_interval - self._clock()
             if wait <= 0:
                 entry.kinds = await self._read(path, api_version)
                 entry.asked_at = self._clock()
                 wait = self._min_interval
-        if (found := entry.kinds.get(kind)) is not None:
+        if (found := entry.find(kind)) is not None:
             return found
         raise self.unknown(api_version, kind, served=bool(entry.kinds), after=wait)
 

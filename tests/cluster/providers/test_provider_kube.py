@@ -284,6 +284,18 @@ async def test_deleting_by_labels(run: Run, admin: Api, namespace: str) -> None:
     assert not names & {"a", "b"}
 
 
+async def test_a_kind_in_other_case_is_what_is_meant(run: Run, admin: Api, namespace: str) -> None:
+    wanted = {**config_map("cm", a="1"), "kind": "configmap"}
+    assert (await run("vela/kube", "apply", {"value": wanted})).value == {"value": found(admin, namespace, "cm")}
+    again = await run("vela/kube", "apply", {"value": wanted}, again=True)
+    assert [one.kind for one in again.interest] == ["ConfigMap"]
+    assert (await run("vela/kube", "read", {"value": wanted})).value == {"value": found(admin, namespace, "cm")}
+    await run("vela/kube", "delete", {"value": wanted})
+    assert admin.get("v1", "ConfigMap", "cm", namespace) is None
+    secret = {"apiVersion": "v1", "kind": "secret", "metadata": {"name": "none"}}
+    assert (await run("vela/kube", "read", {"value": secret})).sensitive
+
+
 @pytest.mark.parametrize("chosen", [{}, {"matchingLabels": {}}, {"namespace": "default"}], ids=str)
 async def test_nothing_is_deleted_because_of_an_empty_selector(
     chosen: dict[str, Any], run: Run, admin: Api, namespace: str

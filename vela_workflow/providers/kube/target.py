@@ -53,6 +53,8 @@ def client(call: Call) -> ClusterClient:
 async def kind(call: Call, manifest: Mapping[str, Any], *, where: str, namespace: str | None = None) -> Kind:
     """The kind that a manifest is of, and the namespace that it goes to.
 
+    The kind has the name that the API server knows it by, whatever the case in which the manifest writes it.
+
     ``where`` names the argument for messages. ``namespace`` takes the place of the manifest's own when it is given.
     Raises ``Terminal`` for a manifest without ``apiVersion`` or ``kind``, and what the API server raises.
     """
@@ -63,7 +65,7 @@ async def kind(call: Call, manifest: Mapping[str, Any], *, where: str, namespace
         namespace = namespace or call.run_namespace
     server = client(call)
     resource = await server.resource(api_version, name)
-    return Kind(server, api_version, name, namespace if resource.namespaced else "", resource.namespaced)
+    return Kind(server, api_version, resource.kind, namespace if resource.namespaced else "", resource.namespaced)
 
 
 def object_name(manifest: Mapping[str, Any], *, where: str) -> str:

@@ -174,8 +174,9 @@ async def _server_side(kind: target.Kind, body: JSON) -> tuple[JSON, tuple[str, 
 
 
 def _dressed(call: Call, kind: target.Kind, manifest: Mapping[str, Any]) -> JSON:
-    """The manifest with its namespace, the labels of the run and, where it is asked for and possible, an owner."""
-    body = objects.with_labels(manifest, objects.run_labels(call.run_name, call.run_namespace))
+    """The manifest with kind (as the server writes it), namespace, labels of the run and, where asked for, an owner."""
+    named = {**manifest, "kind": kind.kind}
+    body = objects.with_labels(named, objects.run_labels(call.run_name, call.run_namespace))
     if kind.namespaced:
         body = objects.with_namespace(body, kind.namespace)
     if not objects.wants_garbage_collection(call.run_annotations):
