@@ -124,9 +124,14 @@ async def test_a_kind_is_found_in_any_case_where_only_one_is_meant(asked: str, k
     found = discovery.Discovery("", Server(Wheel="wheels", Door="doors", door="gates"), clock=Clock())
     if kind is None:
         with pytest.raises(errors.UnknownKind, match=f"'{asked}'"):
-            await found.resource("example.com/v1", asked)
+            await found.resource("example.com/v1", asked, any_case=True)
     else:
-        assert (await found.resource("example.com/v1", asked)).kind == kind
+        assert (await found.resource("example.com/v1", asked, any_case=True)).kind == kind
+
+
+async def test_without_being_asked_to_discovery_minds_the_case() -> None:
+    with pytest.raises(errors.UnknownKind, match="'wheel'"):
+        await discovery.Discovery("", Server(Wheel="wheels"), clock=Clock()).resource("example.com/v1", "wheel")
 
 
 async def test_a_group_version_that_is_not_served() -> None:

@@ -54,8 +54,8 @@ class HttpClient:
         return view
 
     async def resource(self, api_version: str, kind: str) -> Resource:
-        """What the server calls a kind; raises ``UnknownKind`` after it was asked anew."""
-        return await self._discovery.resource(api_version, kind)
+        """What the server calls a kind, written in any case; raises ``UnknownKind`` after it was asked anew."""
+        return await self._discovery.resource(api_version, kind, any_case=True)
 
     async def version(self) -> JSON:
         """The server's own version document (``gitVersion``, ``platform``, …)."""
@@ -98,7 +98,7 @@ class HttpClient:
     async def create(self, body: JSON, *, dry_run: bool = False) -> JSON:
         """Create an object; raises ``AlreadyExists``."""
         api_version, kind, namespace, name = paths.identity(body, name_required=False)
-        resource = await self.resource(api_version, kind)
+        resource = await self._discovery.resource(api_version, kind)
         target = errors.Target(self.name, api_version, kind, namespace, name)
         paths.check_namespace(resource, namespace, target)
         request = transport.Request(
@@ -156,7 +156,7 @@ class HttpClient:
     async def replace(self, body: JSON, *, subresource: str = "") -> JSON:
         """Replace an object or a subresource of it; raises ``Conflict`` when its ``resourceVersion`` is old."""
         api_version, kind, namespace, name = paths.identity(body)
-        resource = await self.resource(api_version, kind)
+        resource = await self._discovery.resource(api_version, kind)
         return await self._call(
             "update",
             api_version,
@@ -213,7 +213,7 @@ class HttpClient:
         metadata_only: bool = True,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Events after ``resource_version``, with bookmarks; see ``ClusterClient.watch``."""
-        resource = await self.resource(api_version, kind)
+        resource = await self._discovery.resource(api_version, kind)
         # Spread over time, so that the watches of a busy operator do not all end at once.
         seconds = int(self._transport.limits.watch_seconds * random.uniform(0.8, 1.0))  # noqa: S311
         request = transport.Request(
@@ -245,7 +245,7 @@ class HttpClient:
 
     async def _apply(self, body: JSON, *, force: bool, dry_run: bool) -> JSON:
         api_version, kind, namespace, name = paths.identity(body)
-        resource = await self.resource(api_version, kind)
+        resource = await self._discovery.resource(api_version, kind)
         return await self._call(
             "patch",
             api_version,
@@ -277,7 +277,7 @@ class HttpClient:
         target = errors.Target(self.name, api_version, kind, namespace, name)
         if verb in _NAMED_VERBS and not name:
             raise Invalid([Problem(f"{target}: the name of the object is missing", path="metadata.name")])
-        resource = await self.resource(api_version, kind)
+        resource = await self._discovery.resource(api_version, kind)
         if verb in _NAMED_VERBS:
             paths.check_namespace(resource, namespace, target)
         request = transport.Request(
@@ -318,7 +318,7 @@ class HttpClient:
         *,
         limit: int,
     ) -> JSON:
-        resource = await self.resource(api_version, kind)
+        resource = await self._discovery.resource(api_version, kind)
         target = errors.Target(self.name, api_version, kind, namespace)
         path = paths.path(resource, namespace)
         items: list[Any] = []

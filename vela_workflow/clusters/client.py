@@ -42,7 +42,10 @@ class ClusterClient(Protocol):
     name: str
 
     async def resource(self, api_version: str, kind: str) -> Resource:
-        """What the server calls a kind, from the discovery cache, refreshed when the kind is not in it."""
+        """What the server calls a kind, from the discovery cache, refreshed when the kind is not in it.
+
+        Here the case of ``kind`` does not matter where only one can be meant; all other calls take its exact name.
+        """
 
     async def get(self, api_version: str, kind: str, namespace: str, name: str) -> JSON:
         """One object; raises ``NotFound``."""

@@ -4,8 +4,9 @@ One request per group version, kept until a kind is looked for that is not in it
 built from it turns out not to exist (a CRD was removed). So that a template with a typing mistake does not ask the
 server in a loop, a group version is asked at most once in ``min_interval`` seconds.
 
-A kind that is written in other case than the server's (``pod``) is found too: definitions that are in use everywhere
-write it so, where nobody noticed because the errors of a deletion were swallowed.
+On demand a kind is found that is written in other case than the server's (``pod``): definitions that are in use
+everywhere write it so, where nobody noticed because the errors of a deletion were swallowed. Requests themselves want
+the exact name, so that whoever guards some kinds need not think of case.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class _GroupVersion:
         self.asked_at: float | None = None
         self.lock = asyncio.Lock()
 
-    def find(self, kind: str) -> Resource | None:
-        """The kind of this name, or else the only one whose name differs in case alone."""
-        if (exact := self.kinds.get(kind)) is not None:
+    def find(self, kind: str, *, any_case: bool) -> Resource | None:
+        """The kind of this name; with ``any_case`` or else the only one whose name differs in case alone."""
+        if (exact := self.kinds.get(kind)) is not None or not any_case:
             return exact
         alike = [one for name, one in self.kinds.items() if name.lower() == kind.lower()]
         return alike[0] if len(alike) == 1 else None
@@ -67,22 +68,22 @@ class Discovery:
         self._clock = clock
         self._known: dict[str, _GroupVersion] = {}
 
-    async def resource(self, api_version: str, kind: str) -> Resource:
+    async def resource(self, api_version: str, kind: str, *, any_case: bool = False) -> Resource:
         """What the server calls ``kind``; raises ``UnknownKind``, with ``after`` set to when asking again can help."""
         entry = self._known.get(api_version)
-        if entry is not None and (found := entry.find(kind)) is not None:
+        if entry is not None and (found := entry.find(kind, any_case=any_case)) is not None:
             return found
         path = base_path(api_version)
         entry = self._known.setdefault(api_version, _GroupVersion())
         async with entry.lock:
-            if (found := entry.find(kind)) is not None:
+            if (found := entry.find(kind, any_case=any_case)) is not None:
                 return found
             wait = 0.0 if entry.asked_at is None else entry.asked_at + self._min_interval - self._clock()
             if wait <= 0:
                 entry.kinds = await self._read(path, api_version)
                 entry.asked_at = self._clock()
                 wait = self._min_interval
-        if (found := entry.find(kind)) is not None:
+        if (found := entry.find(kind, any_case=any_case)) is not None:
             return found
         raise self.unknown(api_version, kind, served=bool(entry.kinds), after=wait)
 

@@ -296,6 +296,11 @@ async def test_a_kind_in_other_case_is_what_is_meant(run: Run, admin: Api, names
     assert (await run("vela/kube", "read", {"value": secret})).sensitive
 
 
+async def test_the_client_itself_wants_the_exact_kind(client: ClusterClient, namespace: str) -> None:
+    with pytest.raises(cluster_errors.UnknownKind):
+        await client.get("v1", "secret", namespace, "none")
+
+
 @pytest.mark.parametrize("chosen", [{}, {"matchingLabels": {}}, {"namespace": "default"}], ids=str)
 async def test_nothing_is_deleted_because_of_an_empty_selector(
     chosen: dict[str, Any], run: Run, admin: Api, namespace: str
