@@ -44,7 +44,7 @@ class _GroupVersion:
         self.lock = asyncio.Lock()
 
     def find(self, kind: str, *, any_case: bool) -> Resource | None:
-        """The kind of this name; with ``any_case`` or else the only one whose name differs in case alone."""
+        """The kind of this name, or else, with ``any_case``, the only one whose name differs in case alone."""
         if (exact := self.kinds.get(kind)) is not None or not any_case:
             return exact
         alike = [one for name, one in self.kinds.items() if name.lower() == kind.lower()]
