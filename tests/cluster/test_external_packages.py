@@ -12,6 +12,7 @@ import pytest
 
 from tests import web
 from tests.cluster import operator_fixture as fixture
+from tests.cluster.conftest import SYSTEM
 from tests.cluster.providers.certificates import Authority
 from tools.rest import Api
 from vela_workflow.api import constants
@@ -251,3 +252,27 @@ def test_a_package_that_cannot_be_used_is_left_out(
     run = runs.start([{"name": "touch", "type": "touch", "properties": {"name": fixture.unique("still")}}])
     run.ended("succeeded")
     assert f"/{name} is left out" in operator.history()[before:]
+
+
+@pytest.mark.parametrize("same", ["path", "name"])
+def test_nobody_takes_the_place_of_a_package_of_the_system_namespace(
+    runs: fixture.Runs, operator: fixture.OperatorProcess, admin: Api, service: Service, install: Install, same: str
+) -> None:
+    """Templates of all namespaces share the packages: a tenant's must not be sent what is meant for another's."""
+    name = fixture.unique("shared")
+    where = {"protocol": "http", "endpoint": f"http://{service.address}/system/"}
+    spec = {"path": f"ext/{name}", "templates": {"a.cue": GREET.replace("NAME", name)}, "provider": where}
+    body = {"apiVersion": KIND.api_version, "kind": KIND.kind, "metadata": {"name": name}, "spec": spec}
+    before = len(operator.history())
+    if same == "path":
+        other = install(GREET.replace("#Greet", "#Other"), path=f"ext/{name}")
+    else:
+        other = install(GREET, name=name, path=f"ext/z-{name}")
+    admin.apply(body, SYSTEM)
+    try:
+        told = f"package {runs.namespace}/{other} is left out: {SYSTEM}/{name} has the same path or name"
+        fixture.wait_for(lambda: told in operator.history()[before:], fixture.PATIENCE, "a line of the log")
+        start(runs, name).ended("succeeded")
+        assert [one.path for one in service.requests] == ["/system/greet"]
+    finally:
+        admin.delete(KIND.api_version, KIND.kind, name, SYSTEM)

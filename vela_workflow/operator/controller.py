@@ -29,7 +29,7 @@ from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters import versions
 from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.clusters.watch import WatchHub
-from vela_workflow.operator import fence, sharding
+from vela_workflow.operator import fence, own, sharding
 from vela_workflow.operator.queue import WorkQueue
 from vela_workflow.operator.telemetry import Telemetry
 from vela_workflow.runs.contract import Decision, Memory
@@ -274,7 +274,7 @@ class Controller:
         """Let the driver work on a run, in a task that ``leave`` can cancel; ``None`` when it did."""
         body: JSON = await self._driver.read(*key) if record.stale else _decoded(record.body)
         record.stale = False
-        with fence.shard(record.shard), self._telemetry.turn(key, body) as turn:
+        with fence.shard(record.shard), own.acting_for(key[0]), self._telemetry.turn(key, body) as turn:
             work = record.turn = asyncio.ensure_future(self._driver.reconcile(body, record.memory, woken))
             try:
                 await asyncio.wait({work})

@@ -42,6 +42,7 @@ from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.events import EventReporter
 from vela_workflow.operator.fence import FencedClient, FencedClusters
 from vela_workflow.operator.metrics import Metrics
+from vela_workflow.operator.own import GuardedClusters, Own
 from vela_workflow.operator.packages import ExternalPackages
 from vela_workflow.operator.retention import Retention, Rules
 from vela_workflow.operator.telemetry import Packages, Telemetry
@@ -110,12 +111,13 @@ class Operator:
         self.metrics.leads = lambda: self.leadership.held
         tools = Tools(
             FencedClient(self.client, holds),
-            FencedClusters(self.clusters, holds),
+            GuardedClusters(FencedClusters(self.clusters, holds), self._own()),
             self.evaluator,
             Packages(self.packages, telemetry, holds),
             self.definitions,
             self.reporter,
             observer=telemetry,
+            suspend_on_failure=settings.suspend_on_failure,
         )
         self.controller = Controller(
             Driver(tools), self.hub, self.definitions, telemetry, workers=settings.workers, shards=settings.shards
@@ -123,11 +125,16 @@ class Operator:
         self.ready = asyncio.Event()
         self.readiness = standing.Readiness(self.client, self.ready)
         self.endpoint = self._endpoint()
-        self.external = ExternalPackages(self.packages, self.evaluator)
+        self.external = ExternalPackages(self.packages, self.evaluator, settings.system_namespace)
         self.admission = Admission(settings, self.client, self.evaluator, self.definitions)
         rules = Rules(settings.recycle_label, settings.recycle_keep, settings.recycle_after)
         self.retention = Retention(self.client, rules)
         config_templates.use(self.evaluator.value)
+
+    def _own(self) -> Own:
+        settings = self.settings
+        leases = settings.lease_namespace or settings.system_namespace
+        return Own(settings.system_namespace, leases, frozenset({settings.admission_secret}))
 
     def _leadership(self) -> leader.Leadership:
         settings = self.settings

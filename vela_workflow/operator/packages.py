@@ -1,7 +1,8 @@
 """Packages from outside, in step with the ``Package`` objects in the cluster.
 
 A package that is wrong, or would take the place of another, is left out with a log line; templates that import it say
-that there is no such import.
+that there is no such import. Templates of all namespaces share the packages, so of several with one path or name that
+of the system namespace counts: nobody else can put a service of theirs into its place.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ Key = tuple[str, str]
 class ExternalPackages:
     """Adds packages to the table that steps use and to the library that templates are read with."""
 
-    def __init__(self, table: dict[str, Package], evaluator: Evaluator) -> None:
+    def __init__(self, table: dict[str, Package], evaluator: Evaluator, system_namespace: str) -> None:
         self._own = dict(table)
         self._table = table
         self._evaluator = evaluator
         self._base = evaluator.library
         self._found: dict[Key, Package] = {}
+        self._system_namespace = system_namespace
+        self._eclipsed: frozenset[Key] = frozenset()
 
     def update(self, body: Mapping[str, Any]) -> None:
         """Take in a ``Package`` object that is there or has changed."""
@@ -44,7 +47,9 @@ class ExternalPackages:
             return
         known = self._found.get(key)
         if known is not None and (known.path, known.source) == (found.path, found.source):
-            self._table[found.path] = self._found[key] = found
+            self._found[key] = found
+            if key not in self._eclipsed:
+                self._table[found.path] = found
             return
         self._found[key] = found
         self._rebuild()
@@ -57,10 +62,26 @@ class ExternalPackages:
     def _rebuild(self) -> None:
         self._table.clear()
         self._table.update(self._own)
-        for key in sorted(self._found):
-            self._table.setdefault(self._found[key].path, self._found[key])
+        by_path: dict[str, Key] = {}
+        by_name: dict[str, Key] = {}
+        eclipsed: dict[Key, Key] = {}
+        for key in sorted(self._found, key=lambda key: (key[0] != self._system_namespace, key)):
+            path, name = self._found[key].path, self._found[key].provider
+            winner = by_path.get(path) or by_name.get(name)
+            if winner is not None:
+                eclipsed[key] = winner
+                continue
+            by_path[path] = by_name[name] = key
+            self._table[path] = self._found[key]
+        self._tell_eclipsed(eclipsed)
         sources = {path: package.source for path, package in self._table.items() if path not in self._own}
         self._evaluator.use(self._base.with_packages(sources))
+
+    def _tell_eclipsed(self, eclipsed: Mapping[Key, Key]) -> None:
+        """Log which packages come to nothing because another has their path or, as their provider, their name."""
+        for key in sorted(eclipsed.keys() - self._eclipsed):
+            logger.warning("package %s/%s is left out: %s/%s has the same path or name", *key, *eclipsed[key])
+        self._eclipsed = frozenset(eclipsed)
 
 
 def _key(body: Mapping[str, Any]) -> Key:
