@@ -54,6 +54,11 @@ class Settings(pydantic.BaseModel):
     request_timeout: float = pydantic.Field(
         default=30.0, gt=0, description="Seconds that one call of an API server may take."
     )
+    suspend_on_failure: bool = pydantic.Field(
+        default=False,
+        description="Whether a step that has used up its retries suspends its run, to be resumed when the cause is put "
+        "right, instead of failing it.",
+    )
     leader_election: bool = pydantic.Field(
         default=False,
         description="Whether replicas elect one that carries runs out; needed as soon as there is more than one.",

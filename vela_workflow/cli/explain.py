@@ -113,7 +113,7 @@ def reasons(run: view.Run, remembered: JSON, resume_at: Mapping[str, str], now: 
             run, step, interests.get(step.id) or {}, memories.get(step.id) or {}, resume_at.get(step.id, ""), now=now
         )
         for step in run.walk()
-        if not run.finished and step.phase and not step.finished and not _speaks_through_sub_steps(step)
+        if not run.finished and _is_open(step, memories) and not any(_is_open(sub, memories) for sub in step.sub_steps)
         if not (memories.get(step.id) or {}).get("final")
     ]
 
@@ -128,8 +128,13 @@ def _tables(remembered: JSON) -> tuple[dict[str, JSON], dict[str, JSON]]:
     return waiting, memories
 
 
-def _speaks_through_sub_steps(step: view.Step) -> bool:
-    return any(sub.phase and not sub.finished for sub in step.sub_steps)
+def _is_open(step: view.Step, memories: Mapping[str, JSON]) -> bool:
+    """Whether a step was reached and has not ended; one that has used up its retries has not if it may be resumed."""
+    return bool(step.phase) and (not step.finished or _is_exhausted(memories.get(step.id) or {}))
+
+
+def _is_exhausted(memory: JSON) -> bool:
+    return bool(memory.get("exhausted"))
 
 
 def _reason(run: view.Run, step: view.Step, known: JSON, memory: JSON, resume_at: str, *, now: datetime) -> Waiting:
@@ -137,7 +142,7 @@ def _reason(run: view.Run, step: view.Step, known: JSON, memory: JSON, resume_at
     failures = memory.get("failures")
     since = view.time(known.get("since")) or view.time(memory.get("waiting")) or step.started
     following = view.time(known.get("next")) or _next_look(step, memory, since, now) or view.time(resume_at)
-    suspended = step.phase == StepPhase.SUSPENDING
+    suspended = step.phase == StepPhase.SUSPENDING or (_is_exhausted(memory) and run.suspended)
     return Waiting(
         step=step.name,
         phase=step.phase,

@@ -42,7 +42,8 @@ def suspend(cluster: Kube, name: options.Run, step: options.Step = None) -> None
 def resume(cluster: Kube, name: options.Run, step: options.Step = None) -> None:
     """Let a suspended run go on, or one step of it.
 
-    It does not matter who suspended it: a person, or a step that waits for approval or for a time.
+    It does not matter what suspended it: a person, a step that waits for approval or for a time, or one that has used
+    up its retries where the operator is set to suspend runs then; such a step is tried again.
     """
     output.say(runs.command(cluster, name, partial(commands.resume, run=name, step=step)))
 

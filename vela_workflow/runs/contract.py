@@ -70,7 +70,10 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tools:
-    """What a driver works with; made once for all runs."""
+    """What a driver works with; made once for all runs.
+
+    ``suspend_on_failure`` is the setting of that name.
+    """
 
     client: ClusterClient
     clusters: Clusters
@@ -80,3 +83,4 @@ class Tools:
     reporter: Reporter
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     observer: Observer | None = None
+    suspend_on_failure: bool = False

@@ -73,6 +73,7 @@ class Reconcile:
             self._record.context.engine,
             variables=self._record.context.variables,
             woken=self._woken,
+            suspend_on_failure=self._tools.suspend_on_failure,
         )
 
     # What is to be done.

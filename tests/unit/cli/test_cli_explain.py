@@ -73,6 +73,18 @@ def test_a_timed_suspend_tells_its_end_and_how_to_end_it_now() -> None:
     assert view.time(kept.next_look) == until, "also from the time stamp that the Go implementation keeps"
 
 
+def test_a_step_that_suspends_the_run_by_its_failure_tells_how_to_try_it_again() -> None:
+    failed = {"id": "s1", "name": "a", "phase": "failed", "reason": "FailedAfterRetries", "message": "no such host"}
+    group = {"id": "s0", "name": "g", "phase": "running", "subSteps": [failed]}
+    remembered = {"engine": {"steps": {"s1": {"exhausted": True, "failures": 11}}}}
+    (found,) = reasons(run(group, phase="suspending", suspend=True), remembered)
+    assert (found.step, found.why, found.failures) == ("a", "no such host", 11)
+    assert found.hint == "vela-workflow resume r --step a"
+    (found,) = reasons(run(failed), remembered)
+    assert found.hint == "", "while others go on it is not resumed by itself"
+    assert reasons(run(failed, phase="suspending", suspend=True)) == [], "without the setting it has ended"
+
+
 @pytest.mark.parametrize(
     ("step", "why"),
     [
