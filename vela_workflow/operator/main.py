@@ -117,6 +117,7 @@ class Operator:
             self.definitions,
             self.reporter,
             observer=telemetry,
+            suspend_on_failure=settings.suspend_on_failure,
         )
         self.controller = Controller(
             Driver(tools), self.hub, self.definitions, telemetry, workers=settings.workers, shards=settings.shards
