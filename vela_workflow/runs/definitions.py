@@ -9,7 +9,7 @@ appears or changes (decisions 23).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from vela_workflow import errors
 
@@ -32,6 +32,26 @@ parameter: {
 
 BUILT_IN: Mapping[str, str] = {"suspend": SUSPEND}
 """Templates that no definition in the cluster replaces."""
+
+APPLICATION_TYPES: Final = frozenset(
+    {
+        "apply-application",
+        "apply-application-in-parallel",
+        "apply-component",
+        "apply-remaining",
+        "builtin-apply-component",
+        "collect-service-endpoints",
+        "deploy",
+        "deploy-cloud-resource",
+        "deploy2env",
+        "deploy2runtime",
+        "export-data",
+        "export-service",
+        "restart-workflow",
+        "share-cloud-resource",
+    }
+)
+"""Step types of KubeVela that work on the Application in which they stand; here nobody can make them work."""
 
 Key = tuple[str, str]
 
@@ -88,12 +108,17 @@ class Definitions:
                         summary=f'invalid workflow step definition "{step_type}" in namespace {place}',
                     )
                 return template
-        places = (namespace, self.system_namespace)
-        meant = errors.did_you_mean(step_type, (name for place, name in self._templates if place in places))
         raise MissingDefinition(
             f'there is no WorkflowStepDefinition "{step_type}" in namespace {namespace} or {self.system_namespace}'
-            f"{meant}"
+            f"{self._advice(step_type, namespace)}"
         )
+
+    def _advice(self, step_type: str, namespace: str) -> str:
+        """What to put behind the message about a step type that is not there."""
+        if step_type in APPLICATION_TYPES:
+            return ": it works on the components of an Application, a kind that this program does not have"
+        places = (namespace, self.system_namespace)
+        return errors.did_you_mean(step_type, (name for place, name in self._templates if place in places))
 
     def wait(self, run: Key, step_type: str) -> None:
         """Wake ``run`` when a definition of this type appears or changes."""

@@ -1,0 +1,45 @@
+"""What is said of a step type for which there is no definition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vela_workflow.runs.definitions import Definitions, MissingDefinition
+
+
+def definition(name: str, namespace: str) -> dict[str, Any]:
+    template = "parameter: {}"
+    return {"metadata": {"name": name, "namespace": namespace}, "spec": {"schematic": {"cue": {"template": template}}}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "advice"),
+    [
+        pytest.param(
+            "deploy", "components of an Application, a kind that this program does not have", id="application"
+        ),
+        pytest.param(
+            "builtin-apply-component",
+            "the components of an Application, a kind that this program does not have",
+            id="embedded",
+        ),
+        pytest.param("call-servce", "system; did you mean call-service?", id="misspelt"),
+        pytest.param("nearly-elsewhere", "in namespace team or system", id="what-others-use-is-not-offered"),
+    ],
+)
+def test_a_missing_definition_is_explained(asked: str, advice: str) -> None:
+    known = Definitions("system")
+    for name, namespace in (("call-service", "system"), ("nearly-elsewhere2", "other")):
+        known.update(definition(name, namespace))
+    with pytest.raises(MissingDefinition) as raised:
+        known.template(asked, "team")
+    assert str(raised.value).startswith(f'there is no WorkflowStepDefinition "{asked}" in namespace team or system')
+    assert str(raised.value).endswith(advice)
+
+
+def test_a_definition_of_that_name_is_used_whatever_others_use_the_name_for() -> None:
+    known = Definitions("system")
+    known.update(definition("deploy", "team"))
+    assert known.template("deploy", "team") == "parameter: {}"
