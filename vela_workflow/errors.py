@@ -20,10 +20,13 @@ MESSAGE_LIMIT = 1024
 
 
 def bounded(message: str, limit: int = MESSAGE_LIMIT) -> str:
-    """Return ``message``, cut to ``limit`` bytes of UTF-8 with a trailing ``…`` when it is longer (decisions 18)."""
+    """Return ``message``, cut to ``limit`` bytes of UTF-8 with a trailing ``…`` when it is longer (decisions 18).
+
+    What others say may hold halves of characters, which no API server takes; they become question marks.
+    """
     data = message.encode("utf-8", "replace")
     if len(data) <= limit:
-        return message
+        return data.decode("utf-8")
     return data[: limit - 3].decode("utf-8", "ignore") + "…"
 
 

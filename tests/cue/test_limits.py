@@ -123,6 +123,20 @@ async def test_a_command_that_cannot_be_started_is_worth_another_try(library: Li
         await command.ended()
 
 
+async def test_a_command_that_breaks_down_does_not_tell_users_where(library: Library, tmp_path: Path) -> None:
+    """Short of memory the command may end in a fault of its runtime, with all that this prints."""
+    binary = tmp_path / "cue"
+    binary.write_text("#!/bin/sh\ncat >/dev/null\nprintf 'SIGSEGV\\n\\ngoroutine 1 [running]:\\n' >&2\nexit 2\n")
+    binary.chmod(0o755)
+    command = CueCommand(str(binary), library, SMALL)
+    try:
+        with pytest.raises(LimitExceeded, match="needed more memory"):
+            await command.export('package p\nOUT: "x"\n', alone=True)
+    finally:
+        command.close()
+        await command.ended()
+
+
 async def test_nothing_of_the_operators_environment_reaches_a_template(
     evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,3 +147,8 @@ def test_details_of_a_secret_lose_their_texts() -> None:
 def test_messages_are_bounded() -> None:
     error = errors.from_status(422, status(422, "Invalid", "x" * 10_000), WEB)
     assert len(error.message.encode()) <= base.MESSAGE_LIMIT
+
+
+def test_a_message_can_be_written_whatever_somebody_else_said() -> None:
+    """A mail server, say, whose answer is no UTF-8."""
+    assert base.bounded("refused: \udcff!") == "refused: ?!"

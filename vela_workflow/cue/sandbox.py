@@ -37,6 +37,9 @@ class Limits:
 
 _CHUNK = 256 * 1024
 
+_BROKEN_DOWN = (b"out of memory", b"\nruntime stack:", b"\ngoroutine ")
+"""What a command prints that came to grief: mostly it got no memory, where it could not say so any more."""
+
 STARTS_WITHIN = 20.0
 """Seconds that the command may take to tell its version."""
 
@@ -87,7 +90,7 @@ class Child:
             if self._process.returncode is None:
                 self._process.kill()
                 await asyncio.shield(self._end())
-        if code < 0 or (code == 2 and b"out of memory" in stderr):
+        if code < 0 or (code == 2 and any(sign in stderr for sign in _BROKEN_DOWN)):
             raise LimitExceeded("the evaluation needed more memory or CPU time than it may have")
         return code, output, stderr.decode("utf-8", "replace")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -21,6 +22,9 @@ _BOUND: ContextVar[Mapping[str, Any]] = ContextVar("bound")
 
 QUIET: Final[Mapping[str, int]] = {"kopf": logging.WARNING, "aiohttp": logging.WARNING, "opentelemetry": logging.ERROR}
 """Loggers of libraries that say more than anybody wants to read, with the least level that is shown."""
+
+_CONTROL: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What steers terminals, or turns the direction of text."""
 
 
 @contextlib.contextmanager
@@ -56,7 +60,11 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people, the bound fields at its end."""
+    """A line for people, the bound fields at its end.
+
+    Names and texts of users are in it, so nothing of them may look like a line of its own or steer a terminal: further
+    lines are indented, other control characters written out.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
@@ -65,7 +73,12 @@ class TextFormatter(logging.Formatter):
         """The line without a trace."""
         told = " ".join(f"{key}={value}" for key, value in getattr(record, "fields", {}).items())
         line = super().formatMessage(record)
-        return f"{line} [{told}]" if told else line
+        shown = f"{line} [{told}]" if told else line
+        return _CONTROL.sub(lambda found: _visible(found[0]), shown)
+
+
+def _visible(character: str) -> str:
+    return "\n    " if character == "\n" else character.encode("unicode_escape").decode("ascii")
 
 
 def _bind(record: logging.LogRecord) -> bool:

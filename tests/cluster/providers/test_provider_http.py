@@ -328,6 +328,25 @@ async def test_a_redirect_to_nowhere_leaves_the_outcome_unknown(method: str, run
         await request(run, f"{server.url}/redirect/307", method)
 
 
+async def test_a_name_that_no_host_can_have_is_final(run: Run) -> None:
+    with pytest.raises(errors.Terminal, match="cannot be the name of a host"):
+        await request(run, f"http://{'a' * 70}.example/")
+
+
+async def test_header_bytes_that_are_no_text_become_text(run: Run) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Odd: \xff-\xc3\xbc\r\nContent-Length: 2\r\n\r\n\xff!")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        result = await request(run, f"http://127.0.0.1:{port}/")
+    assert result["header"]["X-Odd"] == ["\ufffd-ü"]
+    assert result["body"] == "\ufffd!"
+
+
 async def test_the_time_limit_is_told(run: Run, server: Server) -> None:
     with pytest.raises(errors.Transient, match=r"no answer within 0\.2s"):
         await request(run, f"{server.url}/never", request={"timeout": "200ms"})

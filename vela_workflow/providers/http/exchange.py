@@ -109,6 +109,8 @@ async def send(request: requests.Request) -> JSON:
                 return await _follow(session, request, progress)
     except aiohttp.InvalidURL as error:
         raise arguments.wrong(f"{request}: the URL {error} cannot be used") from error
+    except UnicodeError as error:
+        raise arguments.wrong(f"{request}: {request.url.host} cannot be the name of a host") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise _failure(request, error, progress) from error
 
@@ -166,7 +168,9 @@ async def _result(request: requests.Request, response: aiohttp.ClientResponse) -
         ) from None
     header: dict[str, list[str]] = {}
     for name, value in response.headers.items():
-        header.setdefault(_canonical(name), []).append(value)
+        # Bytes that are no UTF-8 come as halves of characters, which could not be written anywhere.
+        readable = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        header.setdefault(_canonical(name), []).append(readable)
     return {
         "statusCode": response.status,
         "body": body.decode("utf-8", "replace"),
