@@ -23,6 +23,7 @@ def live(call: Call) -> dict[str, Any]:
 SHAPES = {
     "lists added": ('import "strings"\nm: builtin.#Message & {$params: message: strings.Join(["a"] + ["b"] * 2, ",")}', "m", "a,b,b"),
     "a list of the parameters": ('import "strings"\nparameter: {l: *["p"] | [...string]}\nlet q = [for x in parameter.l {x}]\nm: builtin.#Message & {$params: message: strings.Join(q + ["q"], ",")}', "m", "p,q"),
+    "lists that refer to lists": ('import "strings"\nparameter: {l: [...string]}\nbase: parameter.l\ncut: strings.Split("x-y", "-")\nall: base + cut\nm: builtin.#Message & {$params: message: strings.Join(all + base, ",")}', "m", "p,x,y,p"),
     "numbers multiplied": ("parameter: {n: *2 | int}\nm: builtin.#Message & {$params: message: \"\\(parameter.n * 2)\"}", "m", "4"),
     "a field called error": ('error: "e"\nm: builtin.#Message & {$params: message: error}', "m", "e"),
     "steps by hand": (f'#x: 1\ns: {{#do: "steps", a: {A}}}', "s.a", ""),
@@ -37,6 +38,12 @@ SHAPES = {
     "guards in a loop over a struct": (f'for k, v in {{a: 1, b: 2}} {{if k != "a" {{"x-\\(k)": {A}}}\n"y-\\(k)": {A}}}', "y-a x-b y-b", ""),
     "a loop over a struct with numbers for keys": (f'for k, v in {{"10": 1, "9": 2, z: 3, "1": 4}} {{"s-\\(k)": {A}}}', "s-10 s-9 s-z s-1", ""),
     "loops over structs in each other": (f'for k, v in {{"a/b": {{"c/d": 1, "0": 2}}, "1": {{e: 3}}}} for l, w in v {{"y-\\(k)-\\(l)": {A}}}', "y-a/b-c/d y-a/b-0 y-1-e", ""),
+    "turns under a guard": (f"c: {A} @step(3)\nif true {{b: {A} @step(2)}}\na: {A} @step(1)\nd: {A}", "a b c d", ""),
+    "turns in a loop": (f'z: {A}\nfor n in ["x", "y"] if true {{"b-\\(n)": {A} @step(2)\n"a-\\(n)": {A} @step(1)}}', "a-x a-y b-x b-y z", ""),
+    "turns in an embedded struct": (f"b: {A} @step(2)\n{{c: {A}\na: {A} @step(1)}}", "a b c", ""),
+    "turns within a step": (f"z: {A} @step(2)\nif true {{y: {{d: {A} @step(2), c: {A} @step(1)}}}}", "z y.c y.d", ""),
+    "turns in what stands elsewhere": (f"#c: {{b: {A} @step(2), a: {A} @step(1)}}\nx: #c", "x.a x.b", ""),
+    "a required field": (f"a!: {A}\nm: builtin.#Message & {{$params: message: a.$returns.value.z}}", "a m", "X"),
     "arguments that a guard adds": (f"a: {A}\nb: {A}\nif a.$returns != _|_ {{b: $params: value: q: a.$returns.value.z}}\nm: builtin.#Message & {{$params: message: b.$returns.value.q}}", "a b m", "X"),
 }  # fmt: skip
 
@@ -46,7 +53,7 @@ async def test_shapes(evaluator: Evaluator, text: str, paths: str, message: str)
     lines = text.split("\n")
     imports = [line for line in lines if line.startswith("import")]
     template = "\n".join([*imports, HEAD, *(line for line in lines if line not in imports)])
-    run = await attempt(evaluator, template, canned={"*": live})
+    run = await attempt(evaluator, template, parameter={"l": ["p"]}, canned={"*": live})
     assert isinstance(run.result, result.Succeeded), run.result
     assert run.paths == paths.split()
     assert run.result.message == message

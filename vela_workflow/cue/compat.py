@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from vela_workflow.cue import scanner
@@ -27,6 +27,15 @@ LANGUAGE: Final = "0.14"
 
 NESTED: Final = 10
 """How deep lists that are added may stand in one another."""
+
+_COMBINING: Final = frozenset({"|", "&", "unary*"})
+_LIST_CALLS: Final = frozenset(
+    {
+        *((package, name) for package in (LISTS, "list") for name in ("Concat", "FlattenN", "Range", "Repeat", "Sort")),
+        ("strings", "Split"),
+    }
+)
+"""Functions that make lists, as package and name."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,7 +138,7 @@ def _source(operand: Operand, text: str) -> str:
     return text[operand.start : operand.end]
 
 
-def _is_list(operand: Operand, known: frozenset[str]) -> bool:
+def _is_list(operand: Operand, known: Collection[str]) -> bool:
     """Whether an operand is declared or written as a list."""
     if operand.list is not None:
         return True
@@ -153,7 +162,10 @@ def _is_call(operand: Operand) -> bool:
 def _list_names(body: Struct) -> frozenset[str]:
     """Dotted names that are declared as lists, from the top of the file and from their own struct."""
     names: set[str] = set()
-    _collect(body, (), names)
+    before = -1
+    while len(names) > before:  # a name may be declared by another
+        before = len(names)
+        _collect(body, (), names)
     return frozenset(names)
 
 
@@ -163,16 +175,26 @@ def _collect(struct: Struct, path: tuple[str, ...], names: set[str]) -> None:
             _collect(decl.body, path, names)
         elif isinstance(decl, Field) and decl.name is not None:
             here = (*path, decl.name)
-            if _declares_list(decl.value):
+            if _declares_list(decl.value, names):
                 names.update(".".join(here[start:]) for start in range(len(here)))
             for inner in scanner.child_structs(decl.value):
                 _collect(inner, here, names)
-        elif isinstance(decl, scanner.Let) and _declares_list(decl.value):
+        elif isinstance(decl, scanner.Let) and _declares_list(decl.value, names):
             names.add(decl.name)
 
 
-def _declares_list(expr: Expr) -> bool:
-    return bool(expr.operands) and all(operand.list is not None for operand in expr.operands)
+def _declares_list(expr: Expr, names: Collection[str]) -> bool:
+    return (
+        bool(expr.operands)
+        and _COMBINING.issuperset(expr.operators)
+        and all(_is_list(operand, names) or _makes_list(operand, expr) for operand in expr.operands)
+    )
+
+
+def _makes_list(operand: Operand, expr: Expr) -> bool:
+    """Whether an operand is a call whose result is a list."""
+    calls = (ref for ref in expr.refs if operand.derived and ref.start == operand.start and len(ref.tail) == 2)
+    return any((ref.name, ref.tail[0]) in _LIST_CALLS and ref.tail[1] is None for ref in calls)
 
 
 def _exprs(struct: Struct) -> list[Expr]:

@@ -234,9 +234,8 @@ class Builder:
         field = site.field
         if site.presence == MARKER and field is not None:
             self._beside(field, f"{self.names.marker(site.number)}: true, ", edit)
-            optional = field.optional_at
-            if optional >= 0 and self.template.text[optional] == "?":
-                edit.cut(optional, optional + 1)
+            if field.optional_at >= 0:
+                edit.cut(field.optional_at, field.optional_at + 1)
         elif site.presence == ELEMENT:
             marker = f"{self.names.element(site.number)}: true"
             if isinstance(site.text, Comprehension):

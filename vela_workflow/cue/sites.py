@@ -54,10 +54,14 @@ VALUE = "value"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Here:
-    """Where the walk stands."""
+    """Where the walk stands.
+
+    In what becomes part of another struct, a comprehension or an embedded struct, ``joins`` is the order of that one.
+    """
 
     path: tuple[Segment, ...] = ()
     order: OrderKey = ()
+    joins: OrderKey | None = None
     guarded: bool = False
     loops: tuple[int, ...] = ()
     owner: Field | None = None
@@ -135,7 +139,8 @@ class _Finder:
             elif isinstance(decl, Comprehension):
                 self.walk_comprehension(decl, here, (1, decl.start))
             elif isinstance(decl, Embed) and not decl.ellipsis:
-                inner = here.step(order=(*here.order, (1, decl.start)), embedded=decl.value)
+                joins = here.order if here.joins is None else here.joins
+                inner = here.step(order=(*here.order, (1, decl.start)), joins=joins, embedded=decl.value)
                 self.walk_nested(decl.value, scope, inner)
 
     def walk_comprehension(self, comprehension: Comprehension, here: _Here, level: tuple[int, int]) -> None:
@@ -147,7 +152,8 @@ class _Finder:
                 self.result.loops[number] = clause
                 loops.append(number)
                 order.append(Loop(number))
-        inner = here.step(order=tuple(order), guarded=True, loops=tuple(loops))
+        joins = here.order if here.joins is None else here.joins
+        inner = here.step(order=tuple(order), joins=joins, guarded=True, loops=tuple(loops))
         self.walk_struct(comprehension.body, self.names.scope_of(comprehension.body), inner)
 
     def walk_field(self, field: Field, scope: Scope, here: _Here) -> None:
@@ -156,9 +162,8 @@ class _Finder:
         if field.pattern:
             self._pattern(field, scope, here)
             return
-        level = next(((0, int(m[1])) for text in field.attributes if (m := _STEP.match(text))), (1, field.start))
         segment: Segment = _key(field) or Computed(self.next_number(), field)
-        inner = here.step(path=(*here.path, segment), order=(*here.order, level), owner=field)
+        inner = here.step(path=(*here.path, segment), order=_order(field, here), joins=None, owner=field)
         if field.name == VALUE:
             self.values.append((inner.path, _value_start(field.value), field.value.end))
         before = len(self.result.sites)
@@ -195,7 +200,7 @@ class _Finder:
         for index, element in enumerate(literal.elements):
             place = Position(None if open_list else index)
             order = (*here.order, Place(len(here.path)) if open_list else (1, index))
-            inner = here.step(path=(*here.path, place), order=order)
+            inner = here.step(path=(*here.path, place), order=order, joins=None)
             if isinstance(element, Expr):
                 self.walk_value(element, scope, inner, None, text=element)
             else:
@@ -245,7 +250,7 @@ class _Finder:
                 yield from self._inside_struct(decl.body, inner_scope, seen, (*prefix, (1, decl.start)))
             elif isinstance(decl, Field) and not decl.is_definition and id(decl) not in seen:
                 segment: Segment = _key(decl) or AnyKey()
-                order: OrderKey = (*prefix, (1, decl.start))
+                order: OrderKey = (*prefix, _level(decl))
                 for path, rest, action in self._inside_expr(decl.value, scope, seen | {id(decl)}):
                     yield (segment, *path), (*order, *rest), action
                 if self.actions.action_of(decl.value, scope) is not None or self.actions.may_be_action(
@@ -322,6 +327,20 @@ class _Finder:
             what = "operation" if name.startswith("#") else "field"
             advice = elsewhere.advice(name, package.names, elsewhere.OPERATIONS.get(package.path, {}))
             yield f"{package.path} has no {what} {name}{advice}", ref.start
+
+
+def _level(field: Field) -> tuple[int, int]:
+    """The place of a field among its siblings: those with ``@step(n)`` first, then as written."""
+    return next(((0, int(m[1])) for text in field.attributes if (m := _STEP.match(text))), (1, field.start))
+
+
+def _order(field: Field, here: _Here) -> OrderKey:
+    """The order of a field; one with ``@step(n)`` has its turn among all that its struct is made of, loops too."""
+    level = _level(field)
+    if here.joins is None or level[0] != 0:
+        return (*here.order, level)
+    loops = [part for part in here.order[len(here.joins) :] if isinstance(part, Loop)]
+    return (*here.joins, level, *loops, (1, field.start))
 
 
 def _key(field: Field) -> Key | None:
