@@ -32,6 +32,7 @@ from vela_workflow.cue import (
 from vela_workflow.cue.answers import Answers
 from vela_workflow.cue.command import CueCommand, Refusal
 from vela_workflow.cue.data import Data, Output
+from vela_workflow.cue.guards import Guard
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.messages import Report
 from vela_workflow.cue.program import Dropped, Program
@@ -190,6 +191,27 @@ class Evaluator:
         """Why the value at ``path`` cannot be decided; ``None`` when it can."""
         written = program.Builder(found).program(data, (), dropped=self._dropped_of(found))
         return await self._explain(found, written, written.explaining(path, *inner))
+
+    async def explain_guard(self, found: Template, data: Data, guard: Guard) -> Explanation | None:
+        """What is wrong with the condition of a guard; ``None`` when nothing is, or it is only not known yet.
+
+        Of what is not known yet only an index behind the end of a list is told: it counts as an error once nothing
+        more can come.
+        """
+        builder = program.Builder(found)
+        written = builder.program(data, (), dropped=self._dropped_of(found))
+        name = builder.names.guard(found.guards.index(guard))
+        text = written.explaining((name,))
+        code, _, stderr = await self.cue.run(text, "export", "--out", "json", "-e", written.explain_name)
+        # What is said of the question as a whole is about a guard around this one, which has a question of its own.
+        reports = [report for report in messages.parse(stderr) if not report.path.endswith(name)] if code else []
+        final = [report for report in reports if not report.is_not_yet]
+        chosen = final or [report for report in reports if report.is_behind_the_end]
+        if not chosen:
+            return None
+        texts = dict.fromkeys(problem.message for problem in messages.problems(chosen, written))
+        because = Because.FINAL if final else Because.NOT_YET
+        return Explanation(because, tuple(errors.Problem(text) for text in texts))
 
     async def explain_output(self, found: Template, data: Data, output: Output) -> Explanation | None:
         """Why an output has no value; ``None`` when it has."""

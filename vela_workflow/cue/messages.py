@@ -19,6 +19,7 @@ from vela_workflow.cue.program import Program
 PROGRAM_FILE = "-"
 """The name of the file that holds a program: the command reads it at its standard input."""
 
+_BEHIND_THE_END = "index out of range"
 _NOT_YET = (
     "undefined field",
     "incomplete",
@@ -26,7 +27,7 @@ _NOT_YET = (
     "cannot reference optional field",
     "unresolved disjunction",
     "key value of dynamic field must be concrete",
-    "index out of range",
+    _BEHIND_THE_END,
     "required field missing",
     "field is required but not present",
 )
@@ -67,6 +68,8 @@ _VALUE = re.compile(r"""(?<![\w.\]])(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
 """A quoted value; what stands behind a dot or a letter is a label, or part of a name."""
 _DEFAULTS = re.compile(r"incomplete value (?:(?:true|false|[\d.]+|\"[^\"]*\") \| ){2,}(?:bool|string|int|number)$")
 """What is left of two declarations such as ``*true | bool`` and ``*false | bool``."""
+_TOTAL = re.compile(r"\[if \((.*?)\) != _\|_ \{\1\}, (?:\[\]|false)\]\[0\]", re.DOTALL)
+"""A condition that a program made total."""
 _SUMMARY = re.compile(r"\d+ errors in empty disjunction")
 _DATA_COUNT = re.compile(r" \(and \d+ more errors?\)")
 
@@ -88,6 +91,11 @@ class Report:
     def is_not_yet(self) -> bool:
         """Whether something that it needs does not exist yet."""
         return any(word in self.message for word in _NOT_YET)
+
+    @property
+    def is_behind_the_end(self) -> bool:
+        """Whether it is about a list that is shorter than an index asks for."""
+        return _BEHIND_THE_END in self.message
 
     @property
     def is_compile(self) -> bool:
@@ -176,7 +184,7 @@ def readable(message: str, tag: str) -> str:
     """A message without names of ours and without the text of whole values."""
     text = re.sub(rf"\bW_{tag}\.", "", message)
     text = re.sub(rf"\b(?:E|P|J|W|R)_{tag}\b\.?", "", text)
-    text = re.sub(r"\s+", " ", text).strip().rstrip(":")
+    text = re.sub(r"\s+", " ", _TOTAL.sub(r"\1", text)).strip().rstrip(":")
     return f"{text}, since defaults that differ cancel each other" if _DEFAULTS.search(text) else text
 
 

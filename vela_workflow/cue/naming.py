@@ -40,6 +40,10 @@ class Naming:
         """The hidden field that holds a candidate of an output."""
         return f"_o{index}_{attempt}_{self.tag}"
 
+    def guard(self, number: int) -> str:
+        """The hidden field that asks about a guard."""
+        return f"_u{number}_{self.tag}"
+
     def marker(self, number: int) -> str:
         """The hidden field that stands beside an operation under a written label."""
         return f"_m{number}_{self.tag}"

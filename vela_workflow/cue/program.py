@@ -12,14 +12,14 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from vela_workflow.cue import rewrite, scanner, values
+from vela_workflow.cue import guards, rewrite, scanner, values
 from vela_workflow.cue.data import Data, Output
 from vela_workflow.cue.naming import OUT, Naming
 from vela_workflow.cue.query import Query
 from vela_workflow.cue.results import Results, static_path
 from vela_workflow.cue.rewrite import Piece, Rewrite, SourceMap
 from vela_workflow.cue.survey import ELEMENT, MARKER, Path, Site
-from vela_workflow.cue.syntax import Clause, Comprehension, Expr, Field, Struct
+from vela_workflow.cue.syntax import Clause, Comprehension, Field
 from vela_workflow.cue.template import Template, free_refs
 
 __all__ = ["OUT", "Builder", "Data", "Dropped", "Output", "Path", "Program", "static_path"]
@@ -54,7 +54,7 @@ class Builder:
         self.template = template
         self.tag = template.tag
         self.names = Naming(template.tag)
-        self._query = Query(template.survey, self.names)
+        self._query = Query(template.survey, self.names, len(template.guards))
         self._first: tuple[str, list[Piece]] | None = None
         self._schema: tuple[str, list[Piece]] | None = None
         self._questions: dict[bool, str] = {}
@@ -79,6 +79,8 @@ class Builder:
             for attempt, text in enumerate(output.candidates):
                 parts.add(f"{self.names.output(index, attempt)}: {{\n{text}\n}}\n")
         parts.add("".join(dict.fromkeys(f"{line}\n" for output in outputs for line in output.declared)))
+        for number, guard in enumerate(self.template.guards):
+            parts.add(f"{self.names.guard(number)}: {guard.question}\n")
         parts.add("}\n")
         parts.add(self._results(data).tables())
         if checked:
@@ -137,7 +139,7 @@ class Builder:
         edit = Rewrite(self.template.text)
         for start, end in self.template.file.preamble:
             edit.cut(start, end)
-        self._guards(self.template.file.body, edit)
+        guards.make_total(self.template.text, self.template.file.body, edit)
         for number, clause in self._used_loops().items():
             self._loop(number, clause, edit)
         for number, (field, _) in self.template.survey.computed.items():
@@ -146,37 +148,6 @@ class Builder:
             self._mark(site, edit)
         self._results(data).put_in(edit)
         return edit
-
-    def _guards(self, struct: Struct, edit: Rewrite) -> None:
-        """Make the guards of comprehensions in struct position total: an undecided one contributes nothing.
-
-        The choice stands inside a list. As a clause of its own, ``if (C) != _|_ if C``, it makes CUE see cycles that
-        are none where a later guard asks about a struct that earlier guards fill.
-        """
-        for decl in struct.decls:
-            if isinstance(decl, Comprehension):
-                for clause in decl.clauses:
-                    if clause.kind != "let":
-                        text = self.template.text[clause.expr.start : clause.expr.end]
-                        otherwise = "false" if clause.kind == "if" else "[]"
-                        before = f"[if ({text}) != _|_ {{"
-                        edit.wrap(clause.expr.start, clause.expr.end, before, f"}}, {otherwise}][0]", rank=-1)
-                    self._guards_in(clause.expr, edit)
-                self._guards(decl.body, edit)
-            else:
-                self._guards_in(decl.value, edit)
-
-    def _guards_in(self, expr: Expr, edit: Rewrite) -> None:
-        for struct in expr.structs:
-            self._guards(struct, edit)
-        for inner in expr.inner:
-            self._guards_in(inner, edit)
-        for literal in expr.lists:
-            for element in literal.elements:
-                if isinstance(element, Comprehension):
-                    self._guards(element.body, edit)
-                else:
-                    self._guards_in(element, edit)
 
     def _used_loops(self) -> dict[int, Clause]:
         used = {number for site in self.template.survey.sites for number in site.loops}
@@ -255,7 +226,7 @@ class Builder:
         if not spans:
             return "", []
         edit = Rewrite(self.template.text)
-        self._guards(self.template.file.body, edit)
+        guards.make_total(self.template.text, self.template.file.body, edit)
         text = ""
         pieces: list[Piece] = []
         for start, end in spans:

@@ -17,11 +17,12 @@ from vela_workflow.cue.survey import ELEMENT, MARKER, REFERENCE, Computed, Key, 
 
 
 class Query:
-    """Writes the questions of one template."""
+    """Writes the questions of one template, which has as many ``guards`` that can fail."""
 
-    def __init__(self, survey: Survey, names: Naming) -> None:
+    def __init__(self, survey: Survey, names: Naming, guards: int) -> None:
         self.survey = survey
         self.names = names
+        self.guards = guards
 
     def text(self, data: Data, outputs: Sequence[Output], *, checked: bool) -> str:
         """The field ``OUT`` of a program; with ``checked`` it asks whether the parameters fit, too."""
@@ -38,6 +39,9 @@ class Query:
         ]
         if odd:
             lines.append(f'"odd": [{", ".join(odd)}]')
+        if self.guards:
+            failed = (f"if ({root}.{self.names.guard(number)}) == _|_ {{{number}}}" for number in range(self.guards))
+            lines.append(f'"failed": [{", ".join(failed)}]')
         for index, output in enumerate(outputs):
             asked = []
             for attempt in range(len(output.candidates)):
@@ -61,22 +65,22 @@ class Query:
             last = depth == len(site.path) - 1
             if isinstance(segment, Key):
                 if last and site.presence == MARKER:
-                    conditions.append(_there(f"{current}.{self.names.marker(site.number)}"))
+                    conditions.append(values.there(f"{current}.{self.names.marker(site.number)}"))
                 current += values.selector(segment.name)
             elif isinstance(segment, Position) and segment.index is not None:
                 current += f"[{segment.index}]"
             else:
                 key, inner = f"k{depth}", f"e{depth}"
                 source = f"{current}.{self.names.table(segment.number)}" if isinstance(segment, Computed) else current
-                conditions.append(f"{_there(source)}for {key}, {inner} in {source} ")
+                conditions.append(f"{values.there(source)}for {key}, {inner} in {source} ")
                 keys.append(key if isinstance(segment, Position) else f'"\\({key})"')
                 if isinstance(segment, Computed):
                     indexes.append(inner)
                 current += f"[{key}]"
         if site.presence == ELEMENT:
-            conditions.append(_there(f"{current}.{self.names.element(site.number)}"))
+            conditions.append(values.there(f"{current}.{self.names.element(site.number)}"))
         elif site.presence == REFERENCE:
-            conditions.append(_there(f"{current}.#do"))
+            conditions.append(values.there(f"{current}.#do"))
         return f'{"".join(conditions)}{{"s": {index}, {self._details(site, current, keys, indexes, marshal)}}},\n'
 
     def _details(self, site: Site, current: str, keys: list[str], indexes: list[str], marshal: str) -> str:
@@ -97,12 +101,3 @@ class Query:
         else:
             parts.append(f'if ({marshal}({current})) != _|_ {{"v": {marshal}({current})}}')
         return ", ".join(parts)
-
-
-def _there(value: str) -> str:
-    """The clause that asks whether a value is there.
-
-    The choice stands inside a list: a plain ``if (x) != _|_`` on the inside of a struct that no guard has made yet can
-    leave the whole query undecided, when a loop stands between two guards that ask for the same.
-    """
-    return f"if [if ({value}) != _|_ {{true}}, false][0] "

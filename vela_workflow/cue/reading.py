@@ -15,6 +15,7 @@ import orjson
 
 from vela_workflow.cue import results
 from vela_workflow.cue.data import Data, Output
+from vela_workflow.cue.guards import Guard
 from vela_workflow.cue.library import LEGACY_PROVIDERS, STEPS, Action
 from vela_workflow.cue.survey import Computed, Key, Loop, Path, Place, Position, Site, label
 from vela_workflow.cue.syntax import Field
@@ -44,7 +45,7 @@ class Act:
 class Evaluation:
     """What one pass told: the acts in order, which sites that must be there are not, outputs by name.
 
-    ``odd`` are top-level fields without operations that have no value.
+    ``odd`` are top-level fields without operations that have no value, ``failed`` the guards that are wrong.
     """
 
     acts: tuple[Act, ...]
@@ -52,6 +53,7 @@ class Evaluation:
     parameters_fit: bool
     outputs: Mapping[str, Any]
     odd: tuple[str, ...] = ()
+    failed: tuple[Guard, ...] = ()
 
 
 def read(found: Template, data: Data, outputs: Sequence[Output], answer: Mapping[str, Any]) -> Evaluation:
@@ -91,6 +93,7 @@ def read(found: Template, data: Data, outputs: Sequence[Output], answer: Mapping
         bool(answer.get("param", True)) and not found.may_refuse(data.parameter),
         _outputs(outputs, answer),
         tuple(answer.get("odd", ())),
+        tuple(found.guards[number] for number in answer.get("failed", ())),
     )
 
 

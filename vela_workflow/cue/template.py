@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from vela_workflow import errors
-from vela_workflow.cue import compat, elsewhere, library, rewrite, scanner, sites, tokens
+from vela_workflow.cue import compat, elsewhere, guards, library, rewrite, scanner, sites, tokens
+from vela_workflow.cue.guards import Guard
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.names import Names, Scope, declared
 from vela_workflow.cue.scanner import Comprehension, Embed, Field, Import, Let
@@ -39,7 +40,7 @@ class Template:
     """A prepared template: immutable, shared by all steps that use its text.
 
     ``free`` are the names that its text uses and does not declare: packages and what CUE declares. Where the schema of
-    the parameters is closed somewhere, ``closed_names`` are all words in it.
+    the parameters is closed somewhere, ``closed_names`` are all words in it. ``guards`` are those that can fail.
     """
 
     text: str
@@ -52,6 +53,7 @@ class Template:
     parameter_spans: tuple[tuple[int, int], ...] | None
     free: frozenset[str]
     closed_names: frozenset[str] | None
+    guards: tuple[Guard, ...]
 
     @property
     def doubts(self) -> list[errors.Problem]:
@@ -160,6 +162,7 @@ def prepare(text: str, packages: Library, *, upgraded: Callable[[compat.Upgraded
         parameter_spans=spans,
         free=frozenset(ref.name for ref, scope in survey.names.refs if not survey.names.lookup(ref.name, scope)),
         closed_names=frozenset(re.findall(r"\w+", schema)) if re.search(r"#|close\(", schema) else None,
+        guards=guards.find(file, survey.names),
     )
 
 

@@ -30,6 +30,15 @@ def selector(part: str | int) -> str:
     return f".{part}" if _NAME.fullmatch(part) else f"[{_quoted(part)}]"
 
 
+def there(value: str) -> str:
+    """The clause that asks whether a value is there.
+
+    The choice stands inside a list: a plain ``if (x) != _|_`` on the inside of a struct that no guard has made yet can
+    leave the whole query undecided, when a loop stands between two guards that ask for the same.
+    """
+    return f"if [if ({value}) != _|_ {{true}}, false][0] "
+
+
 _NAME = re.compile(r"(?:_?#)?[A-Za-z_$][\w$]*|_", re.ASCII)
 
 

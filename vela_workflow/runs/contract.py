@@ -14,6 +14,7 @@ from vela_workflow.cue.program import Path
 from vela_workflow.engine.summary import Transition
 from vela_workflow.providers.contract import Clusters, Package
 from vela_workflow.runs.definitions import Definitions
+from vela_workflow.steps import failed_guards
 
 JSON = dict[str, Any]
 
@@ -46,12 +47,13 @@ class Memory:
     """What is kept of a run between passes, all of which can be rebuilt.
 
     ``context`` is the packed ``RunContext``. ``succeeded`` are, by step id, the operations that did in this attempt;
-    ``interests`` what the waiting steps wait for.
+    ``interests`` what the waiting steps wait for, ``guards`` what was told of guards that fail.
     """
 
     context: bytes | None = None
     succeeded: dict[str, dict[Path, str]] = dataclasses.field(default_factory=dict)
     interests: dict[str, tuple[Interest, ...]] = dataclasses.field(default_factory=dict)
+    guards: dict[str, failed_guards.Known] = dataclasses.field(default_factory=dict)
     written: bool = False
 
 

@@ -218,7 +218,8 @@ class Reconcile:
         return conclusion
 
     def _forget_ended(self, conclusion: Conclusion) -> None:
-        for table in (self._record.memory.succeeded, self._record.memory.interests):
+        memory = self._record.memory
+        for table in (memory.succeeded, memory.interests, memory.guards):
             for step_id in set(table) - conclusion.in_flight:
                 table.pop(step_id)
 

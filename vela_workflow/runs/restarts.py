@@ -73,6 +73,7 @@ async def _apply(record: RunRecord, found: restart.Restart) -> None:
     for step_id in found.removed:
         memory.succeeded.pop(step_id, None)
         memory.interests.pop(step_id, None)
+        memory.guards.pop(step_id, None)
     kept = await record.keep()
     patch = dict(found.patch)
     if found.everything and kept:

@@ -176,11 +176,15 @@ class Worker:
             parameter=parameters,
             context=task.context,
             outputs=tuple((output.name, output.value_from) for output in task.step.outputs),
+            secret=self._takes_secrets(task),
         )
         operations = self._operations(task)
         if isinstance(operations, debug.Watched):
             self._watched[task.id] = (step, operations)
-        finding = await Attempt(self._tools.evaluator, operations, step).run()
+        guards = self._memory.guards.get(task.id, {})
+        finding = await Attempt(self._tools.evaluator, operations, step, guards).run()
+        if guards:
+            self._memory.guards[task.id] = guards
         self._tools.reporter.warnings(self._body, task.step.name, finding.warnings)
         if isinstance(finding.result, result.Waiting | result.Failed):
             self._memory.interests[task.id] = finding.interest

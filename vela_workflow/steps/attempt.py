@@ -20,14 +20,15 @@ from vela_workflow import errors
 from vela_workflow.api.constants import Reason
 from vela_workflow.cue import absence, messages, program
 from vela_workflow.cue.evaluator import Act, Because, Evaluation, Evaluator, Explanation
+from vela_workflow.cue.guards import Guard
 from vela_workflow.cue.program import Data, Output, Path
 from vela_workflow.cue.sites import Site
 from vela_workflow.cue.template import Template
 from vela_workflow.engine import result
 from vela_workflow.providers.contract import Control, ControlKind, Interest
+from vela_workflow.steps import failed_guards, spread
 from vela_workflow.steps import outcome as outcomes
 from vela_workflow.steps import outputs as outputs_
-from vela_workflow.steps import spread
 from vela_workflow.steps.journal import Superseded
 from vela_workflow.steps.operations import Operations, path_text
 
@@ -49,12 +50,16 @@ PURE_PROVIDERS = frozenset({"builtin", "util", "time", "base64"})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """What an attempt is made with. ``outputs`` are pairs of name and expression."""
+    """What an attempt is made with. ``outputs`` are pairs of name and expression.
+
+    ``secret`` says that what only Secrets may hold is among the parameters.
+    """
 
     template: Template
     parameter: Mapping[str, Any]
     context: Mapping[str, Any]
     outputs: tuple[tuple[str, str], ...] = ()
+    secret: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,9 +103,13 @@ class _Next(enum.Enum):
 
 
 class Attempt:
-    """Makes one attempt; ``run`` once."""
+    """Makes one attempt; ``run`` once. ``guards`` is what earlier ones have told of guards that fail; it grows."""
 
-    def __init__(self, evaluator: Evaluator, operations: Operations, step: Step) -> None:
+    def __init__(
+        self, evaluator: Evaluator, operations: Operations, step: Step, guards: failed_guards.Known | None = None
+    ) -> None:
+        self._guards = guards if guards is not None else {}
+        self._failed_guards: tuple[Guard, ...] = ()
         self._evaluator = evaluator
         self._operations = operations
         self._step = step
@@ -124,19 +133,23 @@ class Attempt:
     async def run(self) -> Finding:
         """Make the attempt; every error becomes a result, except ``Superseded``."""
         try:
-            return self._finding(await self._run())
+            found = await self._run()
         except Superseded:
             raise
         except Exception as error:  # noqa: BLE001 - the table of outcomes decides about every error
-            return self._finding(outcomes.of_error(error))
+            found = outcomes.of_error(error)
+        await self._warn_of_guards(found)
+        return self._finding(found)
 
     async def _run(self) -> result.Result:
         self._asked, self._wrong_outputs = outputs_.plan(self._step.outputs, self._template)
         for number in range(PASSES):
             evaluation = await self._evaluate()
+            self._failed_guards = evaluation.failed
             if number == 0 and not evaluation.parameters_fit:
                 wrong = await self._evaluator.check_parameters(self._template, self._data())
                 if wrong:
+                    wrong = [dataclasses.replace(problem, message=self._told(problem.message)) for problem in wrong]
                     raise errors.Invalid(wrong, summary="invalid parameters")
             self._changed = set()
             self._waiting = None
@@ -279,8 +292,11 @@ class Attempt:
     def _failed(self, site: Site, path: Path, text: str) -> result.Failed:
         """An argument that cannot be decided when its turn comes: final, unless it follows from live values."""
         live = bool(site.reach & self._live)
-        shown = messages.redacted(text) if self._sensitive else text
-        return result.Failed(Reason.EXECUTE, outcomes.at(path_text(path), shown), retriable=live)
+        return result.Failed(Reason.EXECUTE, outcomes.at(path_text(path), self._told(text)), retriable=live)
+
+    def _told(self, text: str) -> str:
+        """What CUE says, without values where they may be those of Secrets."""
+        return messages.redacted(text) if self._sensitive or self._step.secret else text
 
     # Order and reach.
 
@@ -347,8 +363,19 @@ class Attempt:
             if "cycl" in why.message and self._hides(name, evaluation):
                 # Whether CUE sees a cycle or there is one: what stands behind it was not seen, so this is no success.
                 raise errors.Terminal(f"{name}: {why.message}", reason=Reason.RENDERING)
-            text = messages.redacted(why.message) if self._sensitive else why.message
-            self._warnings.append(f"{name}: {text}")
+            self._warnings.append(f"{name}: {self._told(why.message)}")
+
+    async def _warn_of_guards(self, found: result.Result) -> None:
+        if self._failed_guards:
+            self._warnings += await failed_guards.warnings(
+                self._evaluator,
+                self._template,
+                self._data(),
+                self._failed_guards,
+                self._guards,
+                ended=failed_guards.has_ended(found),
+                worded=self._told,
+            )
 
     def _hides(self, name: str, evaluation: Evaluation) -> bool:
         """Whether an error in a top-level field could keep an operation from being seen."""
@@ -361,7 +388,7 @@ class Attempt:
         why = await self._evaluator.explain_output(self._template, self._data(), output)
         if why is None:
             return "it has no value"
-        return messages.redacted(why.message) if self._sensitive else why.message
+        return self._told(why.message)
 
     def _finding(self, found: result.Result) -> Finding:
         watched = bool(self._interest) and not self._unwatched
