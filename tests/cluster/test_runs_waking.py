@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -131,9 +132,9 @@ def test_a_run_waits_for_a_definition_and_goes_on_when_it_appears(runs: fixture.
     assert (condition["status"], condition["reason"]) == ("True", "Available")
 
 
-def test_a_workflow_by_reference(runs: fixture.Runs) -> None:
-    name = fixture.unique("shared")
-    workflow = {
+def concurrent_workflow(name: str) -> dict[str, Any]:
+    """A Workflow that comes to its end only in mode DAG: the first step waits for what the second one makes."""
+    return {
         "apiVersion": "core.oam.dev/v1alpha1",
         "kind": "Workflow",
         "metadata": {"name": name},
@@ -143,9 +144,25 @@ def test_a_workflow_by_reference(runs: fixture.Runs) -> None:
             {"name": "b", "type": "touch", "properties": {"name": name}},
         ],
     }
-    runs.api.apply(workflow, runs.namespace)
+
+
+def test_a_workflow_by_reference(runs: fixture.Runs) -> None:
+    name = fixture.unique("shared")
+    runs.api.apply(concurrent_workflow(name), runs.namespace)
     run = runs.start(None, workflowRef=name)
     status = run.ended("succeeded")
     assert status["mode"] == {"steps": "DAG", "subSteps": "DAG"}
     other = runs.start(None, workflowRef=name, mode={"subSteps": "StepByStep"})
     assert other.ended("succeeded")["mode"] == {"steps": "StepByStep", "subSteps": "StepByStep"}
+
+
+def test_a_run_waits_for_its_workflow_and_begins_in_the_mode_of_that(runs: fixture.Runs) -> None:
+    name = fixture.unique("late")
+    run = runs.start(None, workflowRef=name)
+    status = run.until_phase("initializing")
+    assert name in status["message"]
+    assert status["mode"] == {}
+    appeared = time.monotonic()
+    runs.api.apply(concurrent_workflow(name), runs.namespace)
+    assert run.ended("succeeded")["mode"] == {"steps": "DAG", "subSteps": "DAG"}
+    assert time.monotonic() - appeared < QUICK

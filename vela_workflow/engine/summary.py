@@ -111,19 +111,16 @@ def requeue_after(board: boards.Board, now: datetime, *, blocked: bool) -> float
 def _status(board: boards.Board, now: datetime, blocked: str) -> JSON:
     status = dict(board.status)
     phase = _phase(board, blocked)
-    frozen = status.get("mode") or {}
     suspended = board.hold or board.stopped or any(node.template_suspended for node in board.nodes)
+    steps = [*(_entry(node) for node in board.roots if _shown(node)), *board.past]
     status.update(
-        mode={
-            "steps": frozen.get("steps") or str(board.plan.mode),
-            "subSteps": frozen.get("subSteps") or str(board.plan.sub_mode),
-        },
+        mode={} if blocked and not steps else _mode(board),
         status=str(phase),
         message=_message(board, phase, blocked),
         suspend=suspended and not phase.is_final,
         terminated=_is_terminated(board, phase),
         finished=phase.is_final,
-        steps=[*(_entry(node) for node in board.roots if _shown(node)), *board.past],
+        steps=steps,
         startTime=status.get("startTime") or _first_start(board) or timing.stamp(now),
     )
     if not status["suspend"]:
@@ -137,6 +134,19 @@ def _status(board: boards.Board, now: datetime, blocked: str) -> JSON:
     _add_progress(board, status, phase, now)
     status["conditions"] = _conditions(board, phase, status["message"], blocked, now)
     return status
+
+
+def _mode(board: boards.Board) -> JSON:
+    """The mode that holds to the end: the one in which the run began (engine 3.3).
+
+    A run that is blocked before its first step has not begun: its Workflow, which may say another mode, may be the very
+    thing that it lacks.
+    """
+    frozen = board.status.get("mode") or {}
+    return {
+        "steps": frozen.get("steps") or str(board.plan.mode),
+        "subSteps": frozen.get("subSteps") or str(board.plan.sub_mode),
+    }
 
 
 def _first_start(board: boards.Board) -> str:

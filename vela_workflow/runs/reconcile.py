@@ -8,12 +8,14 @@ effect is never repeated because of a conflict.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from typing import Any
 
 from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.clusters import errors as cluster_errors
+from vela_workflow.clusters.interest import ABSENT, Interest
 from vela_workflow.engine import ids, run_pass, scope, tasks
 from vela_workflow.engine import plan as plans
 from vela_workflow.engine import result as results
@@ -29,6 +31,14 @@ JSON = dict[str, Any]
 
 CHECKPOINT = 1.0
 """Seconds after which a pass that is still busy shows what it has come to."""
+
+
+class MissingWorkflowError(errors.WorkflowError):
+    """The Workflow that a run names is not there; ``interest`` is in its coming."""
+
+    def __init__(self, message: str, interest: Interest) -> None:
+        super().__init__(message)
+        self.interest = interest
 
 
 class Reconcile:
@@ -91,7 +101,8 @@ class Reconcile:
         try:
             workflow = await self._tools.client.get(kind.api_version, kind.kind, self._record.namespace, str(name))
         except cluster_errors.NotFound as error:
-            raise errors.WorkflowError(f"failed to get workflow ref: {error}") from None
+            place = (cluster_errors.LOCAL, kind.api_version, kind.kind, self._record.namespace, str(name))
+            raise MissingWorkflowError(f"failed to get workflow ref: {error}", Interest(*place, ABSENT)) from None
         return list(workflow.get("steps") or ()), spec.get("mode") or workflow.get("mode")
 
     def _identity(self) -> scope.Identity:
@@ -224,10 +235,13 @@ class Reconcile:
                 table.pop(step_id)
 
     async def _cannot_start(self, error: errors.WorkflowError) -> Decision:
-        """The steps of the run cannot be had: say so, and look again later."""
+        """The steps of the run cannot be had: say so, and look again later, or when its Workflow appears."""
         current = self._start(plans.Plan.build([], None, self._record.status.get("mode")))
         current.blocked(str(error))
-        return await self._conclude(current)
+        decision = await self._conclude(current)
+        if decision.finished or not isinstance(error, MissingWorkflowError):
+            return decision
+        return dataclasses.replace(decision, interests={**decision.interests, run_pass.EVERYTHING: (error.interest,)})
 
 
 def _shorter(one: float, other: float | None) -> float:
