@@ -76,7 +76,7 @@ async def _send(mail: Mail) -> tuple[str, ...]:
         use_tls=mail.port == IMPLICIT_TLS,
         start_tls=None,
         timeout=TIMEOUT,
-        tls_context=await asyncio.to_thread(ssl.create_default_context),
+        tls_context=await asyncio.to_thread(_trust),
     )
     try:
         await _open(client, mail)
@@ -114,6 +114,13 @@ def _mail(call: Call) -> Mail:
         recipients=tuple(recipients),
         message=message,
     )
+
+
+def _trust() -> ssl.SSLContext:
+    """TLS that trusts whom the machine trusts, also a company's authority whose certificates are a bit too plain."""
+    context = ssl.create_default_context()
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the default from Python 3.13 on
+    return context
 
 
 async def _open(client: aiosmtplib.SMTP, mail: Mail) -> None:
