@@ -223,6 +223,15 @@ def test_render_tells_what_is_wrong_with_the_properties(run: Def) -> None:
     assert "image: is required but missing" in told["message"]
 
 
+def test_render_warns_of_a_guard_that_fails(run: Def, tmp_path: Path) -> None:
+    text = GOOD.format(name="say").replace("tell:", "if parameter.text > 3 {more: 1}\n\ttell:")
+    (tmp_path / "say.cue").write_text(text, encoding="utf-8")
+    told = json.loads(run("render", "say.cue", "--set", "text=hello", "-o", "json").out)
+    assert told["result"] == "succeeded"
+    (warning,) = told["warnings"]
+    assert 'the guard "if parameter.text > 3" fails and adds nothing: invalid operands' in warning
+
+
 def test_a_rendering_becomes_a_test(run: Def, tmp_path: Path) -> None:
     (tmp_path / "say.cue").write_text(GOOD.format(name="say"), encoding="utf-8")
     case = run("render", "say.cue", "--set", "text=hello", "--as-case", "says it")

@@ -55,6 +55,8 @@ def test_unused_imports() -> None:
 
 
 def test_names_of_ours_are_hidden() -> None:
+    total = "cannot range over [if (x.y) != _|_ {x.y}, []][0] (found string)"
+    assert messages.readable(total, "a1b2c3") == "cannot range over x.y (found string)"
     assert messages.readable("undefined field: W_a1b2c3.x.y in E_a1b2c3", "a1b2c3") == "undefined field: x.y in"
     assert messages.readable_path("W_a1b2c3.x", "a1b2c3") == "x"
     assert messages.readable_path("let[].x.y", "a1b2c3") == "x.y"
