@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cluster import operator_fixture as fixture
 from tests.cluster.cli.cli_support import Cli
 from tests.cluster.conftest import namespace_for_runs
+from tests.cluster.replicas import Counting
 from tools.kubectl import Kubectl
 from tools.rest import Api
 from tools.waiting import wait_for
@@ -32,6 +34,34 @@ output: kube.#Apply & {
 parameter: into: string
 """
 """Fails as long as there is no such namespace."""
+
+TELL_AND_PUT = """
+import (
+	"vela/http"
+	"vela/kube"
+)
+
+told: http.#HTTPPost & {
+	$params: {
+		url: parameter.url
+		request: body: "{}"
+	}
+}
+output: kube.#Apply & {
+	$params: value: {
+		apiVersion: "v1"
+		kind:       "ConfigMap"
+		metadata: {
+			name:      "put"
+			namespace: parameter.into
+		}
+	}
+}
+parameter: {
+	url:  string
+	into: string
+}
+"""
 
 STEPS = """
 - {name: a, type: put, retry: {limit: 1, backoff: {duration: 1s}}, properties: {into: %(into)s}}
@@ -137,6 +167,25 @@ def test_a_restart_tries_the_step_again_too(admin: Api, runs: fixture.Runs, into
     make(admin, into)
     run.ask_restart("a")
     run.ended("succeeded")
+
+
+def test_what_was_sent_is_not_sent_again_and_the_spec_is_that_of_today(
+    admin: Api, runs: fixture.Runs, into: str
+) -> None:
+    def steps(namespace: str) -> list[dict[str, Any]]:
+        properties = {"into": namespace, "url": service.url}
+        return [{"name": "a", "type": "tell-and-put", "retry": {"limit": 0}, "properties": properties}]
+
+    with Counting() as service:
+        runs.definition("tell-and-put", TELL_AND_PUT)
+        run = runs.start(steps("missing-for-ever"))
+        run.until_phase("suspending")
+        make(admin, into)
+        run.patch({"spec": {"workflowSpec": {"steps": steps(into)}}})
+        run.patch_status({"suspend": False})
+        run.ended("succeeded")
+        assert runs.get("ConfigMap", "put", into) is not None
+        assert list(service.counts.values()) == [1]
 
 
 def test_in_a_graph_other_branches_go_on(runs: fixture.Runs, into: str) -> None:
