@@ -37,7 +37,7 @@ async def check(evaluator: Evaluator, step: dict[str, Any]) -> None:
     """Hold the properties of a step against its type; what comes in by inputs may be missing."""
     template = evaluator.prepare(DEFINITIONS[step["type"]]["spec"]["schematic"]["cue"]["template"])
     data = Data(step.get("properties", {}), {**CONTEXT, "stepName": step["name"]})
-    problems = await evaluator.check_parameters(template, data)
+    problems = (await evaluator.check_parameters(template, data)).problems
     if step.get("inputs"):
         problems = [problem for problem in problems if "missing" not in problem.message]
     assert not problems, f"{step['name']}: {problems}"

@@ -30,6 +30,12 @@ ROWS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "not allowed": ("parameter: close({a: int})", {"a": 1, "b": 2}, {"b": "not allowed"}),
     "by a definition": ("#P: {a: int}\nparameter: #P", {"a": 1, "b": 1}, {"b": "not allowed"}),
     "in two declarations": ("parameter: a: int\nparameter: b: string", {"a": 1, "b": 2}, {"b": "string"}),
+    "by a struct that is too small": ('import "struct"\nparameter: {a: struct.MinFields(1)}', {"a": {}}, {"a": "MinFields"}),
+    "not allowed, wrong and missing": ("#P: {p: int}\nparameter: close({a: #P, b: string, c: #P})", {"a": {"p": "y", "x": 1}, "c": {}}, {"a.p": "int", "a.x": "not allowed", "b": "missing", "c.p": "missing"}),
+    "beside a default": ("parameter: {a: *10 | int & >0}", {"a": 0}, {"a": "0 is not 10 or >0"}),
+    "a default that follows from what is wrong": ("parameter: {a: =~\"^x\", b: *a | string}", {"a": "y"}, {"a": "^x"}),
+    "a default that follows from what is missing": ("parameter: {a: string, b: c: *a | string}", {"b": {}}, {"a": "missing"}),
+    "a default that follows from nothing": ("parameter: {a?: string, b: *a | string}", {}, {"b": "missing"}),
     "an undecided choice": ("parameter: {a: {x: 1} | {y: 1}}", {"a": {}}, {}),
     "no struct at all": ("parameter: {a: {b?: int}}", {"a": [1]}, {"a": "mismatched"}),
 }  # fmt: skip
@@ -44,8 +50,25 @@ async def test_problems(evaluator: Evaluator, schema: str, given: dict[str, Any]
     evaluation = await evaluator.evaluate(template, data)
     if expected:
         assert not evaluation.parameters_fit
-    problems = {problem.path: problem for problem in await evaluator.check_parameters(template, data)}
+    checked = await evaluator.check_parameters(template, data)
+    problems = {problem.path: problem for problem in checked.problems}
     assert problems.keys() == expected.keys()
     for path, text in expected.items():
         assert text in problems[path].message
         assert problems[path].line or "not allowed" in text
+
+
+DOUBTS = {
+    "alternatives of open structs": ("parameter: {a: {v: string} | {r: k: string}}", {"a": {"v": "x"}}, ["a"]),
+    "all of it": ("parameter: {v: string} | {r?: string}", {"v": "x"}, ["parameter"]),
+    "closed alternatives": ("parameter: {a: close({v: string}) | close({r: k: string})}", {"a": {"v": "x"}}, []),
+    "not given": ("parameter: {a?: {v: string} | {r: string}, b: 1 | 2}", {}, []),
+}
+
+
+@pytest.mark.parametrize(("schema", "given", "expected"), DOUBTS.values(), ids=DOUBTS.keys())
+async def test_doubts(evaluator: Evaluator, schema: str, given: dict[str, Any], expected: list[str]) -> None:
+    checked = await evaluator.check_parameters(evaluator.prepare(f"{HEAD}{schema}"), Data(given, {"name": "run"}))
+    assert not checked.problems
+    assert [doubt.path for doubt in checked.doubts] == expected
+    assert all("alternatives" in doubt.message for doubt in checked.doubts)

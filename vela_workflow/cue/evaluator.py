@@ -230,14 +230,26 @@ class Evaluator:
         because = Because.FINAL if final else Because.NOT_YET
         return Explanation(because, tuple(messages.problems(messages.condensed(chosen), written)), missing)
 
-    async def check_parameters(self, found: Template, data: Data) -> list[errors.Problem]:
+    async def check_parameters(self, found: Template, data: Data) -> parameters.Checked:
         """Everything in which the parameters do not fit their schema: conflicts, then what is missing."""
-        wrong = parameters.conflicts(await self._vet(found, data, "-c=false"))
-        rest = parameters.without(data.parameter, {report.path for report in wrong})
-        left = dataclasses.replace(data, parameter=rest)
-        lacking = parameters.missing(await self._vet(found, left, "-c"), {report.path for report in wrong})
+        wrong: list[Report] = []
+        left, reports = data, list[Report]()
+        for concreteness in ("-c=false", "-c", "-c"):
+            reports = await self._vet(found, left, concreteness)
+            known = {report.path for report in wrong}
+            more = [report for report in parameters.conflicts(reports) if report.path not in known]
+            if concreteness == "-c" and not more:
+                break
+            wrong += more
+            left = dataclasses.replace(data, parameter=parameters.without(data.parameter, wrong))
+        lacking = parameters.missing(reports, {report.path for report in wrong})
+        lacking = parameters.without_followers(lacking, wrong, found.file.body)
+        doubtful = parameters.ambiguous(reports, data.parameter)
         written = program.Builder(found).check_program(data, dropped=self._dropped_of(found))
-        return parameters.worded(messages.problems([*wrong, *lacking], written), data.parameter)
+        return parameters.Checked(
+            parameters.worded(messages.problems([*wrong, *lacking], written), data.parameter),
+            parameters.worded(messages.problems(doubtful, written), data.parameter),
+        )
 
     async def _vet(self, found: Template, data: Data, concreteness: str) -> list[Report]:
         written = program.Builder(found).check_program(data, dropped=self._dropped_of(found))

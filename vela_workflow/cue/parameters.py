@@ -17,11 +17,26 @@ from typing import Any
 from vela_workflow import errors
 from vela_workflow.cue import messages, values
 from vela_workflow.cue.messages import Report
+from vela_workflow.cue.names import declared
+from vela_workflow.cue.syntax import Field, Struct, child_structs
 
 ROOT = "parameter"
 MISSING = "is required but missing"
+AMBIGUOUS = (
+    "fits more than one of its alternatives, so nothing is read from it; "
+    "close({…}) around each alternative tells them apart"
+)
 
+_BOUND = re.compile(r"invalid value (?P<one>.+) \(out of bound (?P<bound>.+)\)", re.DOTALL)
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[^.]+')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checked:
+    """What is wrong with parameters, and what will probably not do what its author wants."""
+
+    problems: list[errors.Problem]
+    doubts: list[errors.Problem]
 
 
 def conflicts(reports: Iterable[Report]) -> list[Report]:
@@ -39,6 +54,33 @@ def missing(reports: Iterable[Report], known: Collection[str]) -> list[Report]:
         for report in reports
         if _of_parameter(report) and report.path not in known and report.is_not_yet and not _is_disjunction(report)
     ]
+
+
+def ambiguous(reports: Iterable[Report], parameter: Mapping[str, Any]) -> list[Report]:
+    """The reports of given values that fit several alternatives, of which CUE then reads none.
+
+    ``{value: string} | {secretRef: {…}}`` takes ``{value: "x"}`` both ways, since structs are open.
+    """
+    return [
+        dataclasses.replace(report, message=AMBIGUOUS)
+        for report in reports
+        if _of_parameter(report) and _is_disjunction(report) and isinstance(_at(report.path, parameter), dict)
+    ]
+
+
+def without_followers(lacking: Sequence[Report], wrong: Sequence[Report], body: Struct) -> list[Report]:
+    """What is missing, but for fields whose default leads to another problem: ``*name | string``."""
+    causes = [*wrong, *(report for report in lacking if not _has_default(report, body))]
+    return [report for report in lacking if not (causes and _has_default(report, body))]
+
+
+def _has_default(report: Report, body: Struct) -> bool:
+    structs = [body]
+    fields: list[Field] = []
+    for part in parts(report.path):
+        fields = [field for struct in structs for field in declared(struct, part)]
+        structs = [inner for field in fields for inner in child_structs(field.value)]
+    return any("unary*" in field.value.operators for field in fields)
 
 
 def _of_parameter(report: Report) -> bool:
@@ -61,21 +103,24 @@ def _unquoted(part: str) -> str:
         return part.strip('"')
 
 
-def without(parameter: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
-    """The parameters with the values at ``paths`` left open."""
+def without(parameter: Mapping[str, Any], reports: Iterable[Report]) -> dict[str, Any]:
+    """The parameters with the values that are wrong left open, and without those that must not be there."""
     rest: dict[str, Any] = {ROOT: copy.deepcopy(dict(parameter))}
-    for path in paths:
-        _leave_open(rest, parts(path))
+    for report in reports:
+        _leave_open(rest, parts(report.path), gone="not allowed" in report.message)
     left = rest[ROOT]
     return left if isinstance(left, dict) else {}
 
 
-def _leave_open(tree: Any, path: Sequence[str]) -> None:
+def _leave_open(tree: Any, path: Sequence[str], *, gone: bool) -> None:
     for part in path[:-1]:
         tree = _child(tree, part)
     last = path[-1]
     if isinstance(tree, dict) and last in tree:
-        tree[last] = values.TOP
+        if gone:
+            del tree[last]
+        else:
+            tree[last] = values.TOP
     elif _child(tree, last) is not None:
         tree[int(last)] = values.TOP
 
@@ -95,16 +140,21 @@ def worded(problems: Iterable[errors.Problem], parameter: Mapping[str, Any]) -> 
 
 
 def _merged(path: str, found: list[errors.Problem], parameter: Mapping[str, Any]) -> errors.Problem:
-    value: Any = parameter
-    for part in parts(path):
-        value = _child(value, part)
+    value = _at(path, parameter)
     shown = json.dumps(value, ensure_ascii=False)
-    matches = [messages.CONFLICT.search(problem.message) for problem in found]
-    others = [_other(match, shown) for match in matches if match is not None]
+    others = [other for problem in found if (other := _required(problem.message, shown))]
     first = _with_hint(found[0], path, parameter)
-    if not others or len(others) < len(found) or isinstance(value, dict | list):
+    alone = len(found) == 1 and messages.CONFLICT.search(first.message) is None
+    if alone or len(others) < len(found) or isinstance(value, dict | list):
         return dataclasses.replace(first, path=path or ROOT)
     return dataclasses.replace(first, path=path or ROOT, message=f"{shown} is not {' or '.join(dict.fromkeys(others))}")
+
+
+def _at(path: str, parameter: Mapping[str, Any]) -> Any:
+    value: Any = parameter
+    for part in parts(path.removeprefix(ROOT).lstrip(".")):
+        value = _child(value, part)
+    return value
 
 
 def _with_hint(problem: errors.Problem, path: str, parameter: Mapping[str, Any]) -> errors.Problem:
@@ -117,5 +167,11 @@ def _with_hint(problem: errors.Problem, path: str, parameter: Mapping[str, Any])
     return dataclasses.replace(problem, message=f"{MISSING}; there is {near}") if near else problem
 
 
-def _other(match: re.Match[str], shown: str) -> str:
+def _required(message: str, shown: str) -> str:
+    """What a value would have to be, if that is all that a message says."""
+    if (bound := _BOUND.fullmatch(message)) is not None and bound["one"] == shown:
+        return bound["bound"]
+    match = messages.CONFLICT.search(message)
+    if match is None:
+        return ""
     return match["other"] if match["one"] == shown else match["one"]

@@ -59,21 +59,21 @@ class ParameterChecker:
         key = (found.key, orjson.dumps([data.parameter, data.context], option=orjson.OPT_SORT_KEYS))
         answer = self._answers.get(key)
         if answer is None:
-            problems = await self._problems(found, data)
-            told = {problem.path for problem in problems}
+            answer = await self._review(found, data)
+            told = {problem.path for problem in answer.problems}
             unknown = await self._unknown(found, data, schema)
-            answer = Review(problems, tuple(name for name in unknown if name.path not in told))
+            answer += Review(warnings=tuple(name for name in unknown if name.path not in told))
             self._answers[key] = answer
             if len(self._answers) > ANSWERS:
                 self._answers.popitem(last=False)
         return answer
 
-    async def _problems(self, found: Template, data: Data) -> tuple[errors.Problem, ...]:
+    async def _review(self, found: Template, data: Data) -> Review:
         if await self._fits(found, data):
-            return ()
+            return Review()
         async with self._commands:
-            wrong = await self._evaluator.check_parameters(found, data)
-        return tuple(errors.Problem(problem.message, _field_path(problem.path, data.parameter)) for problem in wrong)
+            checked = await self._evaluator.check_parameters(found, data)
+        return Review(_placed(checked.problems, data), _placed(checked.doubts, data))
 
     async def _fits(self, found: Template, data: Data) -> bool:
         """The quick question; a refusal of the command is answered by the thorough one."""
@@ -107,6 +107,10 @@ class ParameterChecker:
             for path in dict.fromkeys(paths)
             if parameters.parts(path)[-1] in strange
         )
+
+
+def _placed(problems: list[errors.Problem], data: Data) -> tuple[errors.Problem, ...]:
+    return tuple(errors.Problem(problem.message, _field_path(problem.path, data.parameter)) for problem in problems)
 
 
 def _unknown_property(name: str, known: list[str]) -> str:

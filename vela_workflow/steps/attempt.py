@@ -147,10 +147,7 @@ class Attempt:
             evaluation = await self._evaluate()
             self._failed_guards = evaluation.failed
             if number == 0 and not evaluation.parameters_fit:
-                wrong = await self._evaluator.check_parameters(self._template, self._data())
-                if wrong:
-                    wrong = [dataclasses.replace(problem, message=self._told(problem.message)) for problem in wrong]
-                    raise errors.Invalid(wrong, summary="invalid parameters")
+                await self._check_parameters()
             self._changed = set()
             self._waiting = None
             follow = await self._carry_out(evaluation)
@@ -160,6 +157,13 @@ class Attempt:
                 return self._waiting or await self._succeeded(evaluation)
             return follow
         raise errors.Terminal(f"the template does not come to an end within {PASSES} evaluations", reason="Rendering")
+
+    async def _check_parameters(self) -> None:
+        checked = await self._evaluator.check_parameters(self._template, self._data())
+        if checked.problems:
+            told = (dataclasses.replace(one, message=self._told(one.message)) for one in checked.problems)
+            raise errors.Invalid(told, summary="invalid parameters")
+        self._warnings += (str(doubt) for doubt in checked.doubts)
 
     async def _evaluate(self) -> Evaluation:
         return await self._evaluator.evaluate(self._template, self._data(), self._asked)
