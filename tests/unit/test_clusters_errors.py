@@ -144,6 +144,23 @@ def test_details_of_a_secret_lose_their_texts() -> None:
     assert error.details == {"name": "key", "causes": [{"field": "data[a]", "reason": "FieldValueInvalid"}]}
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ('Invalid value: {"env":[{"value":"sesame"}]}: field is immutable', "Invalid value: {…}: field is immutable"),
+        ('Invalid value: core.Spec{Env:[]core.Env{{"a"}}}: no', "Invalid value: {…}: no"),
+        ('Invalid value: ["sesame"]: too many', "Invalid value: {…}: too many"),
+        ("Invalid value: -1: must be greater than {0}: really", "Invalid value: -1: must be greater than {0}: really"),
+        ("Required value", "Required value"),
+    ],
+)
+def test_objects_are_not_quoted_so_that_the_reason_is_seen(said: str, shown: str) -> None:
+    causes = [{"field": "spec.template", "message": said}, {"field": "spec.x", "message": "Required value"}]
+    text = f'Job "web" is invalid: [spec.template: {said}, spec.x: Required value]'
+    error = errors.from_status(422, status(422, "Invalid", text, name="web", causes=causes), WEB)
+    assert error.message.endswith(f": invalid: [spec.template: {shown}, spec.x: Required value]")
+
+
 def test_messages_are_bounded() -> None:
     error = errors.from_status(422, status(422, "Invalid", "x" * 10_000), WEB)
     assert len(error.message.encode()) <= base.MESSAGE_LIMIT

@@ -145,6 +145,8 @@ _RBAC = re.compile(
 _UNDECLARED = re.compile(
     r"failed to create (?:typed|manager for existing|typed patch|typed live) \S*|field not declared in schema"
 )
+_RENDERED = re.compile(r"^(\w+ value: )[\w.&*]*[{\[].*[}\]](?=: )", re.S)
+"""In the message of a cause: a value that is no scalar, as JSON or as Go writes it, with a reason behind it."""
 _EXCERPT = 300
 
 
@@ -194,8 +196,16 @@ def _message(
     if not said and sensitive and error not in _QUOTE_NOTHING:
         said = _field_paths(details)
     elif not said:
-        said = _without_subject(text, error, details, target)
+        said = _without_subject(_without_objects(text, details), error, details, target)
     return f"{target}: {words}: {said}" if said else f"{target}: {words}"
+
+
+def _without_objects(text: str, details: Mapping[str, Any]) -> str:
+    """``text`` without the objects that it quotes: they hide what is wrong with them, and tell what is in them."""
+    for cause in _causes(details):
+        said = str(cause.get("message") or "")
+        text = text.replace(said, _RENDERED.sub(r"\1{…}", said))
+    return text
 
 
 def _without_subject(text: str, error: type[ApiError], details: Mapping[str, Any], target: Target) -> str:
