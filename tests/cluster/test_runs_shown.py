@@ -1,9 +1,11 @@
-"""What users see of a run: conditions that kubectl can wait for, Events on transitions only, columns."""
+"""What users see of a run: conditions that kubectl can wait for, Events on transitions only, columns, what is done."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
+from tests import web
 from tests.cluster import operator_fixture as fixture
 from tools.kubectl import Kubectl
 from tools.waiting import WaitFor
@@ -52,6 +54,35 @@ def test_events_tell_transitions_once(runs: fixture.Runs, wait_for: WaitFor) -> 
         ("Warning", "Execute", "WorkflowRun finished with failure"),
         ("Warning", "StepFailed", 'step "c" failed (Action): oops'),
     ]
+
+
+class Slow(web.Server):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def answer(self, request: web.Request) -> web.Answer:
+        self.go_on.wait(fixture.PATIENCE)
+        return web.Answer.of(1)
+
+
+def test_what_is_done_is_shown_while_an_operation_takes_long(runs: fixture.Runs) -> None:
+    with Slow() as service:
+        run = runs.start(
+            [
+                {"name": "a", "type": "echo"},
+                {"name": "b", "type": "post", "properties": {"url": service.url}},
+                {"name": "c", "type": "echo", "dependsOn": ["a"]},
+            ],
+            mode={"steps": "DAG"},
+        )
+        wanted = {"a": "succeeded", "b": "running", "c": "succeeded"}
+        status = run.until(lambda body: fixture.brief(body.get("status") or {}) == wanted, "what is done so far")
+        assert (status["status"], status["progress"]) == ("executing", "2/3")
+        service.go_on.set()
+        run.ended("succeeded")
 
 
 def test_a_waiting_step_costs_no_writes(runs: fixture.Runs) -> None:
