@@ -197,7 +197,8 @@ class Telemetry:
                     outcome = "ok"
                 except errors.WorkflowError as error:
                     outcome = type(error).__name__.removesuffix("Error")
-                    logger.info("operation %s.%s failed: %s", provider, name, error.message)
+                    said = "it dealt with Secrets, the status says why" if call.sensitive else error.message
+                    logger.info("operation %s.%s failed: %s", provider, name, said)
                     raise
                 finally:
                     self.metrics.operation.labels(provider, name, outcome).observe(time.perf_counter() - began)

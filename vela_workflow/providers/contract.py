@@ -106,8 +106,8 @@ class Variables(Protocol):
     def is_sensitive(self, path: str) -> bool:
         """Whether the variable at a dotted path must not be seen by everybody."""
 
-    def put(self, path: str, value: Any) -> None:
-        """Set the variable at a dotted path, replacing what was there."""
+    def put(self, path: str, value: Any, *, sensitive: bool = False) -> None:
+        """Set the variable at a dotted path, replacing what was there; ``sensitive`` keeps it from most eyes."""
 
     def memo(self, key: str) -> str | None:
         """A small text kept under ``key`` in the run's context, such as a time stamp."""
@@ -124,7 +124,7 @@ class Call:
     action stands in the template. ``resumed`` tells a suspend that somebody let the step go on. ``again`` is true when
     this action already succeeded in this attempt of the step and is only looked at again after a wake (decisions 24).
     ``key`` is stable over restarts and unique per attempt: the idempotency key of a ``once`` operation. ``tags`` are
-    comments of the template that steer a merge.
+    comments of the template that steer a merge. ``sensitive`` tells that values of Secrets may be in the arguments.
     """
 
     args: JSON
@@ -142,6 +142,7 @@ class Call:
     again: bool = False
     tags: Tags = field(default_factory=dict)
     run_annotations: Mapping[str, str] = field(default_factory=dict)
+    sensitive: bool = False
 
     @property
     def label(self) -> str:

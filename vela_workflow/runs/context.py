@@ -72,10 +72,10 @@ class RunContext:
         """Whether the variable at a dotted path must not be seen by everybody."""
         return self.variables.is_sensitive(path)
 
-    def put(self, path: str, value: Any) -> None:
+    def put(self, path: str, value: Any, *, sensitive: bool = False) -> None:
         """Set the variable at a dotted path; raises ``Terminal`` when it does not fit."""
         self.make_room(value, "the variable")
-        self.variables.put(path, value)
+        self.variables.put(path, value, sensitive=sensitive)
 
     def make_room(self, values: Any, what: str) -> None:
         """Raise ``Terminal`` when values do not fit beside those that are there; ``what`` they are, for the message.

@@ -59,10 +59,10 @@ class Watched(Operations):
         self.sensitive = False
         self.uses_variables = False
 
-    async def carry_out(self, act: Act) -> Outcome:
+    async def carry_out(self, act: Act, *, sensitive: bool = False) -> Outcome:
         """As ``Operations.carry_out``, remembered."""
         self.uses_variables = self.uses_variables or act.action.do == "var"
-        outcome = await super().carry_out(act)
+        outcome = await super().carry_out(act, sensitive=sensitive)
         self.sensitive = self.sensitive or outcome.sensitive
         return outcome
 

@@ -19,6 +19,7 @@ import orjson
 
 from vela_workflow import errors
 from vela_workflow.api.constants import Reason
+from vela_workflow.cue import messages
 from vela_workflow.engine import result, run_pass, tasks
 from vela_workflow.runs import debug
 from vela_workflow.runs.context import RunContext
@@ -110,10 +111,11 @@ class Worker:
                 {"status": scope.status, "inputs": inputs, "context": scope.context, "parameter": scope.parameter},
             )
         except errors.WorkflowError as error:
-            return error
+            return errors.WorkflowError(messages.redacted(str(error))) if self._takes_secrets(task) else error
         if isinstance(value, bool):
             return value
-        return errors.WorkflowError(f"the value {orjson.dumps(value).decode()} is not a bool")
+        shown = "" if self._takes_secrets(task) else f" {orjson.dumps(value).decode()}"
+        return errors.WorkflowError(f"the value{shown} is not a bool")
 
     async def _input(self, task: tasks.EvaluateInput) -> Any:
         try:
@@ -176,7 +178,7 @@ class Worker:
             parameter=parameters,
             context=task.context,
             outputs=tuple((output.name, output.value_from) for output in task.step.outputs),
-            secret=self._takes_secrets(task),
+            secrets=self._secrets(task),
         )
         operations = self._operations(task)
         if isinstance(operations, debug.Watched):
@@ -204,10 +206,15 @@ class Worker:
         current.keep(task, {"step": _packed(kept)})
         return template, task.parameters
 
-    def _takes_secrets(self, task: tasks.Execute) -> bool:
+    def _takes_secrets(self, task: tasks.Task) -> bool:
         """Whether inputs bring in what may only be kept in a Secret."""
-        sensitive = self._context.variables.sensitive
-        return any(item.source.split(".", 1)[0] in sensitive for item in task.step.inputs)
+        return bool(self._secrets(task))
+
+    def _secrets(self, task: tasks.Task) -> tuple[Any, ...]:
+        """What inputs bring in that may only be kept in a Secret."""
+        variables = self._context.variables
+        roots = {item.path[0]: None for item in task.step.inputs if item.path is not None}
+        return tuple(variables.values[root] for root in roots if root in variables.sensitive)
 
     def _operations(self, task: tasks.Execute) -> Operations:
         metadata = self._body["metadata"]

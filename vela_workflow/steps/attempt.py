@@ -29,6 +29,7 @@ from vela_workflow.providers.contract import Control, ControlKind, Interest
 from vela_workflow.steps import failed_guards, spread
 from vela_workflow.steps import outcome as outcomes
 from vela_workflow.steps import outputs as outputs_
+from vela_workflow.steps.concealment import Concealment
 from vela_workflow.steps.journal import Superseded
 from vela_workflow.steps.operations import Operations, path_text
 
@@ -44,6 +45,9 @@ CONTROLS = frozenset({"fail", "break", "message", "suspend"})
 COMPUTATIONS = frozenset({"string", "patch-k8s-object", "log", "timestamp", "date", "encode", "decode"})
 """Operations that look at nothing outside."""
 
+ANSWERS = frozenset({"do"})
+"""Operations that may use Secrets, but whose results are what a service answered."""
+
 PURE_PROVIDERS = frozenset({"builtin", "util", "time", "base64"})
 """Providers whose results do not change by themselves: an error that follows from them stays."""
 
@@ -52,14 +56,14 @@ PURE_PROVIDERS = frozenset({"builtin", "util", "time", "base64"})
 class Step:
     """What an attempt is made with. ``outputs`` are pairs of name and expression.
 
-    ``secret`` says that what only Secrets may hold is among the parameters.
+    ``secrets`` are values among the parameters that only Secrets may hold.
     """
 
     template: Template
     parameter: Mapping[str, Any]
     context: Mapping[str, Any]
     outputs: tuple[tuple[str, str], ...] = ()
-    secret: bool = False
+    secrets: tuple[Any, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,7 +131,9 @@ class Attempt:
         self._after: float | None = None
         self._interest: list[Interest] = []
         self._warnings: list[str] = []
-        self._sensitive = False
+        self._sensitive = bool(step.secrets)
+        self._concealment = Concealment()
+        self._concealment.take(list(step.secrets))
         self._unwatched = False
 
     async def run(self) -> Finding:
@@ -202,14 +208,17 @@ class Attempt:
         if act.value is None:
             return await self._undecided(act)
         try:
-            outcome = await self._operations.carry_out(act)
+            outcome = await self._operations.carry_out(act, sensitive=self._sensitive)
         except Superseded:
             raise
         except Exception as error:  # noqa: BLE001 - the table of outcomes decides about every error
             return self._raised(act, error)
         self._interest.extend(outcome.interest)
         self._warnings.extend(f"{path_text(act.path)}: {warning}" for warning in outcome.warnings)
-        self._sensitive = self._sensitive or outcome.sensitive
+        if outcome.sensitive:
+            self._sensitive = True
+            if act.action.do not in ANSWERS:
+                self._concealment.take(outcome.value)
         if outcome.after is not None:
             self._after = outcome.after if self._after is None else min(self._after, outcome.after)
         if outcome.value is not None and not outcome.interest and act.action.do not in COMPUTATIONS:
@@ -300,7 +309,7 @@ class Attempt:
 
     def _told(self, text: str) -> str:
         """What CUE says, without values where they may be those of Secrets."""
-        return messages.redacted(text) if self._sensitive or self._step.secret else text
+        return messages.redacted(text) if self._sensitive else text
 
     # Order and reach.
 
@@ -396,7 +405,9 @@ class Attempt:
 
     def _finding(self, found: result.Result) -> Finding:
         watched = bool(self._interest) and not self._unwatched
-        return Finding(found, tuple(self._interest), tuple(self._warnings), self._sensitive, watched)
+        found = dataclasses.replace(found, message=self._concealment.told(found.message))
+        warnings = tuple(map(self._concealment.told, self._warnings))
+        return Finding(found, tuple(self._interest), warnings, self._sensitive, watched)
 
 
 def _is_control(site: Site) -> bool:

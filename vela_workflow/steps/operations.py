@@ -85,10 +85,13 @@ class Operations:
             )
         return operation
 
-    async def carry_out(self, act: Act) -> Outcome:
-        """Carry out one action whose value is known; raises what the operation raises."""
+    async def carry_out(self, act: Act, *, sensitive: bool = False) -> Outcome:
+        """Carry out one action whose value is known; raises what the operation raises.
+
+        ``sensitive`` tells that values of Secrets may be in its arguments.
+        """
         operation = self.lookup(act)
-        call = self._call(act)
+        call = dataclasses.replace(self._call(act), sensitive=sensitive)
         if operation.classify(call.args) is not Effect.ONCE:
             outcome = await operation.run(call)
             self._succeeded[act.path] = _digest(call.args)

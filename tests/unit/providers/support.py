@@ -30,7 +30,7 @@ class Memory:
     def get(self, path: str) -> Any:
         return self.values[path]
 
-    def put(self, path: str, value: Any) -> None:
+    def put(self, path: str, value: Any, *, sensitive: bool = False) -> None:
         self.values[path] = value
 
     def memo(self, key: str) -> str | None:

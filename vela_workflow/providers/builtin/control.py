@@ -40,7 +40,7 @@ async def variable(call: Call) -> Outcome:
     path = arguments.text(call.args, "path")
     method = call.args.get("method", "Get")
     if method == "Put":
-        call.variables.put(path, call.args.get("value"))
+        call.variables.put(path, call.args.get("value"), sensitive=call.sensitive)
         return Outcome()
     if method != "Get":
         raise arguments.wrong(f'method must be "Get" or "Put", not "{method}"')
