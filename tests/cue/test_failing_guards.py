@@ -43,6 +43,7 @@ TOLD = [
     ("inside one that holds", "if parameter.n == 5 {if parameter.s > 3 {x: 1}}", "if parameter.s > 3", "invalid operands"),
     ("with a loop variable", "for i, x in [1, parameter.s] let y = x {if y > 3 {z: y}}", "if y > 3", "invalid operands"),
     ("with a let beside it", "for x in [parameter.s] {let y = x, if y > 3 {z: y}}", "if y > 3", "invalid operands"),
+    ("with a let of the struct around it", "s: {let y = parameter.s, if y > 3 {z: y}}", "if y > 3", "invalid operands"),
     ("on a result", "if go.$returns.value.kind > 3 {m: kube.#Apply & {$params: value: {}}}", "if go.$returns.value.kind > 3", "invalid operands"),
 ]  # fmt: skip
 
@@ -164,3 +165,10 @@ async def test_guards_are_told_once_in_the_life_of_a_step(asked: Asked) -> None:
 )
 def test_which_results_end_a_step(found: Any, ended: bool) -> None:
     assert failed_guards.has_ended(found) is ended
+
+
+async def test_wrong_parameters_are_not_told_twice(evaluator: Evaluator) -> None:
+    run = await attempt(evaluator, HEAD + "if parameter.zero > 1 {x: 1}", parameter={"zero": "a"})
+    assert isinstance(run.result, result.Failed)
+    assert "invalid parameters: zero" in run.result.message
+    assert not run.warnings

@@ -35,6 +35,10 @@ MISTAKES = {
         'import "vela/op"\nw: op.#ConditionalWait & {continue: parameter.status.ready}',
         "w: w.continue, line 2:47: undefined field: status",
     ),
+    "a field that means itself": Mistake(
+        'import "vela/op"\nsvc: name: "a"\nm: op.#Apply & {value: {kind: "X", svc: svc.name}}',
+        "m: m.value.svc, line 3:45: undefined field: name",
+    ),
     "defaults that differ": Mistake(
         'import "vela/op"\nw: op.#ConditionalWait & {continue: parameter.go}\nparameter: go: *true | bool',
         "w: incomplete value false | true | bool, since defaults that differ cancel each other",

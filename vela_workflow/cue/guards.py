@@ -198,6 +198,8 @@ class _Finder:
             text = self._written(chain, index, used)
             clauses.insert(0, f"{'' if link.kind == 'let' else values.there(text)}{link.head}({text}) ")
         undecided = f"if [if ({condition}) == _|_ {{true}}, false][0] "
+        if clauses and clauses[0].startswith("let "):
+            clauses.insert(0, "if true ")  # a list cannot begin with a binding
         # A quoted label, so that no name in the condition can mean it.
         return f'[{"".join(clauses)}{undecided}{{"value": ({condition})}}]'
 

@@ -256,13 +256,14 @@ class Names:
 
     def exact(self, ref: Ref, scope: Scope) -> list[Field | Let]:
         """The declarations that a reference names as a whole; empty when it leads into values or is computed."""
-        result: list[Field | Let] = []
+        return list(self._exact_of(ref, scope, frozenset()))
+
+    def _exact_of(self, ref: Ref, scope: Scope, seen: frozenset[int]) -> Iterator[Field | Let]:
         for node in self.lookup(ref.name, scope):
             if not isinstance(node, Variable):
-                result.extend(self._exact(node, ref.tail, set()))
-        return result
+                yield from self._exact(node, ref.tail, seen)
 
-    def _exact(self, node: Field | Let, tail: tuple[str | None, ...], seen: set[int]) -> Iterator[Field | Let]:
+    def _exact(self, node: Field | Let, tail: tuple[str | None, ...], seen: frozenset[int]) -> Iterator[Field | Let]:
         if not tail:
             yield node
             return
@@ -273,7 +274,7 @@ class Names:
                 for child in declared(operand.struct, tail[0]):
                     yield from self._exact(child, tail[1:], seen)
             elif operand.ref is not None:
-                for target in self.exact(operand.ref, self.home(node)):
+                for target in self._exact_of(operand.ref, self.home(node), seen | {id(node)}):
                     yield from self._exact(target, tail, seen | {id(node)})
 
     def _descend(self, node: Node, tail: tuple[str | None, ...]) -> list[Node]:

@@ -27,7 +27,7 @@ def selector(part: str | int) -> str:
         return f"[{part}]"
     if part.startswith('"'):
         return f"[{part}]"
-    return f".{part}" if _NAME.fullmatch(part) else f"[{_quoted(part)}]"
+    return f".{part}" if part[:1] in ("_", "#") or _NAME.fullmatch(part) else f"[{_quoted(part)}]"
 
 
 def there(value: str) -> str:
@@ -39,7 +39,7 @@ def there(value: str) -> str:
     return f"if [if ({value}) != _|_ {{true}}, false][0] "
 
 
-_NAME = re.compile(r"(?:_?#)?[A-Za-z_$][\w$]*|_", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
 
 
 def _quoted(text: str) -> str:

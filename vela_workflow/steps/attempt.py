@@ -167,6 +167,7 @@ class Attempt:
     async def _check_parameters(self) -> None:
         checked = await self._evaluator.check_parameters(self._template, self._data())
         if checked.problems:
+            self._failed_guards = ()  # what is wrong with the parameters is why
             told = (dataclasses.replace(one, message=self._told(one.message)) for one in checked.problems)
             raise errors.Invalid(told, summary="invalid parameters")
         self._warnings += (str(doubt) for doubt in checked.doubts)
