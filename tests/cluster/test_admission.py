@@ -45,6 +45,8 @@ parameter: {
 	env?: [...#Env]
 	labels?: [string]: string
 	resources?: {cpu?: string}
+	data: {}
+	extra?: *{} | {kind: string, spec: { }}
 	who: context.name
 }
 """
@@ -129,7 +131,8 @@ def guarded(
     selector = {"matchLabels": {"kubernetes.io/metadata.name": judged_namespace}}
     for manifest in admission.configurations(name, url=f"https://127.0.0.1:{port}", namespaces=selector):
         admin.create(manifest)
-    for step_type, template in (("typed", TYPED), ("sets-variables", SETS_VARIABLES), ("slow", SLOW)):
+    templates = {"typed": TYPED, "sets-variables": SETS_VARIABLES, "slow": SLOW, "bare": "parameter: {}"}
+    for step_type, template in templates.items():
         admin.apply(fixture.definition(step_type, template), judged_namespace)
     process = fixture.OperatorProcess(
         kubeconfig=operator_kubeconfig,
@@ -324,6 +327,12 @@ TAKEN = [
         ),
         id="values-from-inputs-are-not-known",
     ),
+    pytest.param(
+        workflow_run(
+            "[{name: a, type: typed, properties: {image: x, data: {a: {b: 1}}, extra: {kind: y, spec: {c: 2}}}}]"
+        ),
+        id="what-is-declared-as-an-empty-struct",
+    ),
     pytest.param(workflow_run("[{name: a, type: apply-deployment, properties: {image: x}}]"), id="system-types"),
     pytest.param(fixture.definition("fine", TYPED), id="a-definition"),
     pytest.param(workflow("[{name: a, type: typed, properties: {image: x}}]"), id="a-workflow"),
@@ -343,6 +352,11 @@ WARNED = [
             f"{AT}[0].properties.resources.gpu: unknown property",
         ],
         id="unknown-properties",
+    ),
+    pytest.param(
+        workflow_run("[{name: a, type: bare, properties: {b: 2}}]"),
+        [f"{AT}[0].properties.b: unknown property"],
+        id="no-property-is-known-where-there-is-none",
     ),
     pytest.param(
         workflow_run("[{name: a, type: suspend}]", mode={"steps": "dag"}),

@@ -34,6 +34,7 @@ ANSWERS: Final = 1024
 COMMANDS: Final = 2
 """How many commands of its own admission runs at the same time, so that runs are not held up."""
 
+_EMPTY = re.compile(r"(?P<whole>\bparameter\s*:\s*)?\{\s*\}")
 _NOT_ALLOWED = re.compile(r"^field not allowed$")
 _LABEL = re.compile(r'([\w$-]+)"?[?!]?:')
 _WORD = re.compile(r"[\w$#-]+")
@@ -93,7 +94,9 @@ class ParameterChecker:
         written = program.Builder(found).check_program(open_data, dropped=frozenset())
         head, body = _split(written.text)
         given = json.dumps(data.parameter, ensure_ascii=False)
-        text = f"{head}#P_{written.tag}: {{\n{body}}}\n{program.OUT}: #P_{written.tag} & {{parameter: {given}}}\n"
+        text = (
+            f"{head}#P_{written.tag}: {{\n{_opened(body)}}}\n{program.OUT}: #P_{written.tag} & {{parameter: {given}}}\n"
+        )
         async with self._commands:
             _, _, stderr = await self._evaluator.cue.run(text, "vet", "-c=false", "-E")
         paths = [
@@ -111,6 +114,11 @@ class ParameterChecker:
 
 def _placed(problems: list[errors.Problem], data: Data) -> tuple[errors.Problem, ...]:
     return tuple(errors.Problem(problem.message, _field_path(problem.path, data.parameter)) for problem in problems)
+
+
+def _opened(schema: str) -> str:
+    """A schema with ``{...}`` for ``{}``: an empty struct inside of it is where users put what they like."""
+    return _EMPTY.sub(lambda found: found[0] if found["whole"] else "{...}", schema)
 
 
 def _unknown_property(name: str, known: list[str]) -> str:
