@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import threading
 from typing import Any
 
 import pytest
@@ -157,3 +158,27 @@ def test_a_foreign_object_with_the_name_of_the_context_is_left_alone(runs: fixtu
     run.ended("succeeded")
     assert run.variables() == {"o": 1}
     assert runs.get("ConfigMap", mine["metadata"]["name"]) == mine
+
+
+@pytest.mark.parametrize("fate", [Fate.BEFORE, Fate.AFTER], ids=["before-it-arrives", "on-the-way-back"])
+def test_a_status_that_is_lost_is_no_restart(runs: fixture.Runs, proxy: Proxy, counter: Counter, fate: Fate) -> None:
+    name, lost = fixture.unique("late"), threading.Event()
+
+    def rule(write: Write) -> Fate:
+        if write.path.endswith(f"/{name}/status") and counter.deliveries(f"/{name}") and not lost.is_set():
+            lost.set()
+            return fate
+        return Fate.PASS
+
+    proxy.follow(rule)
+    wait: JSON = {"type": "await", "properties": {"name": f"{name}-gate"}}
+    post: JSON = {"type": "post", "properties": {"url": f"{counter.url}/{name}"}}
+    last: JSON = {"type": "await", "properties": {"name": f"{name}-last"}}
+    run = runs.start([{"name": "wait", **wait}, {"name": "post", **post}, {"name": "last", **last}], name=name)
+    run.until_step("wait", "running", "Wait")
+    runs.config_map(f"{name}-gate", {"ready": "yes"})
+    run.until_step("last", "running", "Wait")
+    assert lost.is_set()
+    runs.config_map(f"{name}-last", {"ready": "yes"})
+    assert fixture.brief(run.ended("succeeded")) == dict.fromkeys(("wait", "post", "last"), "succeeded")
+    assert len(counter.deliveries(f"/{name}")) == 1

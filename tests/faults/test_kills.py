@@ -192,3 +192,31 @@ def test_a_run_that_is_emptied_while_nobody_looks_is_carried_out_anew(
     assert len(sent) == len({delivery.key for delivery in sent}) == 2
     ids = [{entry["id"] for entry in status["steps"]} for status in (before, after)]
     assert not ids[0] & ids[1]
+
+
+def test_a_crash_after_a_pass_has_shown_what_it_came_to_restarts_nothing(
+    runs: fixture.Runs, operator: fixture.OperatorProcess, proxy: Proxy, counter: Counter
+) -> None:
+    shown, struck = threading.Event(), threading.Event()
+    name = fixture.unique("long")
+
+    def rule(write: Write) -> Fate:
+        if write.path.endswith(f"/configmaps/{name}-one"):
+            shown.wait(fixture.PATIENCE)  # the pass takes until it has shown its status once
+        elif write.path.endswith(f"/{name}/status"):
+            shown.set()
+            if counter.deliveries(f"/{name}") and not struck.is_set():
+                operator.kill()
+                struck.set()
+                return Fate.BEFORE
+        return Fate.PASS
+
+    proxy.follow(rule)
+    found = scenario.Scenario(runs.start(scenario.steps(name, counter), name=name), runs, counter)
+    assert struck.wait(fixture.PATIENCE)
+    assert set(fixture.brief(found.run.status)) == {"make"}
+    operator.start()
+    found.until_it_waits()
+    found.open_gate()
+    found.run.ended("succeeded")
+    assert found.outside() == scenario.DONE

@@ -66,7 +66,7 @@ def entries_by_path(entries: Iterable[Any], parent: str = "") -> dict[str, JSON]
     """The entries of a status (or of the ``subSteps`` of one) by the paths that a plan gives them."""
     found: dict[str, JSON] = {}
     for entry in entries:
-        if isinstance(entry, dict):
+        if isinstance(entry, dict) and entry.get("name"):
             found[model.unique_path(parent, str(entry.get("name") or ""), found)] = entry
     return found
 

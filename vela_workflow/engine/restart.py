@@ -105,7 +105,7 @@ def recognise(
     known = state.get("known") or {}
     entries = _entries(status)
     missing = [path for path in known.get("after") or () if path not in entries]
-    if not missing or (not written and summary.digest(status) == known.get("before")):
+    if not missing or (not written and _is_from_before(status, known.get("before"))):
         return None
     if not entries and not status.get("startTime"):
         whole = restart_run(status, state, "")
@@ -119,6 +119,11 @@ def recognise(
         everything=False,
         message="",
     )
+
+
+def _is_from_before(status: Mapping[str, Any], before: Any) -> bool:
+    """Whether a status is one that the last write, which may have been lost, would have been made upon."""
+    return summary.digest(status) in (before if isinstance(before, list) else [before])
 
 
 def _entries(status: Mapping[str, Any]) -> dict[str, JSON]:

@@ -98,6 +98,10 @@ class Controller:
         """How many runs have not ended."""
         return len(self._records)
 
+    def known(self) -> dict[Key, str]:
+        """The uids of all runs that are known, empty for those of which nothing but the number is kept."""
+        return dict.fromkeys(self._telemetry.known(), "") | {key: one.uid for key, one in self._records.items()}
+
     # What happens outside.
 
     def seen(self, body: Mapping[str, Any]) -> None:
@@ -148,8 +152,10 @@ class Controller:
         key = (str(metadata["namespace"]), str(metadata["name"]))
         record = self._records.get(key)
         self._ended.pop(str(metadata["uid"]), None)
+        if record is not None and record.uid != metadata["uid"]:
+            return
         self._telemetry.gone(key)
-        if record is not None and record.uid == metadata["uid"]:
+        if record is not None:
             self._drop(key)
 
     def wake(self, hub_key: tuple[str, str]) -> None:
@@ -249,7 +255,8 @@ class Controller:
             # What was written in part is read again, so that nothing is done on an old view.
             record.woken |= woken
             record.stale = True
-            record.memory = Memory(succeeded=record.memory.succeeded, written=record.memory.written)
+            kept = record.memory
+            record.memory = Memory(succeeded=kept.succeeded, written=kept.written, doubtful=kept.doubtful)
             if isinstance(error, fence.NotLeadingError):
                 return None
             raise

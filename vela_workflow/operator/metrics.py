@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import prometheus_client
@@ -270,6 +270,11 @@ class Census:
         self.steps: Tally[tuple[str, str, str]] = Tally()
         self._known: dict[Key, tuple[str, tuple[tuple[str, str, str], ...]]] = {}
         self._shared: dict[Any, Any] = {}
+
+    @property
+    def known(self) -> Collection[Key]:
+        """The runs that are counted."""
+        return self._known.keys()
 
     def seen(self, key: Key, status: Mapping[str, Any]) -> None:
         """Count a run with its status of now."""

@@ -117,6 +117,10 @@ class Telemetry:
         """A run was deleted."""
         self.metrics.gone(key)
 
+    def known(self) -> set[Key]:
+        """The runs that are counted."""
+        return {key for census in self.metrics.census.values() for key in census.known}
+
     def taken(self, seconds: float) -> None:
         """A run has its turn after it waited so long for a worker."""
         self.metrics.queue_wait.observe(seconds)

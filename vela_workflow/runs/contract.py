@@ -47,7 +47,8 @@ class Memory:
     """What is kept of a run between passes, all of which can be rebuilt.
 
     ``context`` is the packed ``RunContext``. ``succeeded`` are, by step id, the operations that did in this attempt;
-    ``interests`` what the waiting steps wait for, ``guards`` what was told of guards that fail.
+    ``interests`` what the waiting steps wait for, ``guards`` what was told of guards that fail. ``written`` says that
+    this process has written a status of the run, ``doubtful`` that it does not know what became of its last write.
     """
 
     context: bytes | None = None
@@ -55,6 +56,7 @@ class Memory:
     interests: dict[str, tuple[Interest, ...]] = dataclasses.field(default_factory=dict)
     guards: dict[str, failed_guards.Known] = dataclasses.field(default_factory=dict)
     written: bool = False
+    doubtful: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters.client import ClusterClient
-from vela_workflow.engine import fold
+from vela_workflow.engine import fold, summary
 from vela_workflow.engine.summary import Conclusion
 from vela_workflow.runs import patching
 from vela_workflow.runs.context import RunContext
@@ -47,6 +47,7 @@ class RunRecord:
         self.memory = memory
         self.lock = asyncio.Lock()
         self.folded = False
+        self._doubtful: set[str] = set()
         self._revision = context.variables.revision
         self._memos = dict(context.memos)
 
@@ -100,15 +101,27 @@ class RunRecord:
         context = self.context
         changed = conclusion.state_changed or context.variables.revision != self._revision
         changed = changed or context.memos != self._memos
-        context.engine = conclusion.state
-        context.waiting = _waiting(self.memory)
         status = dict(conclusion.status)
+        context.engine = self._based(conclusion.state)
+        context.waiting = _waiting(self.memory)
+        self._doubtful.add(summary.digest(status))
         if context.exists or conclusion.state_needed or context.variables.values or context.memos or context.journal:
             if changed or not context.exists:
                 await self.keep()
             status["contextBackend"] = self.backend
         self._revision, self._memos = context.variables.revision, dict(context.memos)
         await self.write(status)
+        self._doubtful.clear()
+
+    def _based(self, state: JSON) -> JSON:
+        """The state with what the status may be if the write that follows is lost.
+
+        A pass that takes long writes more than once. What comes next must not be taken for a restart by a user when
+        the process ends before the last of these writes: neither on the status of the one before, nor on that of one
+        whose answer was lost.
+        """
+        before = sorted({summary.digest(self.status), *self._doubtful})
+        return {**state, "known": {**(state.get("known") or {}), "before": before}}
 
     async def write(self, ours: JSON) -> None:
         """Write the status once; what users asked for meanwhile is folded in (decisions 25).
@@ -119,6 +132,7 @@ class RunRecord:
             patch = patching.status_patch(self.status, ours, self.body["metadata"]["resourceVersion"])
             if patch is None:
                 return
+            self.memory.doubtful = True
             try:
                 self.body = await self._client.patch(*self._key, patch, subresource="status")
             except cluster_errors.Conflict:
@@ -129,7 +143,7 @@ class RunRecord:
                 self.folded = True
                 self.body = theirs
                 continue
-            self.memory.written = True
+            self.memory.written, self.memory.doubtful = True, False
             return
 
     async def patch(self, changes: JSON, *, guarded: bool = False) -> None:

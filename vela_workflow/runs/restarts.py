@@ -52,8 +52,11 @@ def _asked(record: RunRecord, plan: Plan, asked: str, now: datetime) -> restart.
 def _recognised(record: RunRecord, plan: Plan) -> restart.Restart | None:
     """A restart that a user asked for by taking steps, or everything, out of the status."""
     state, new = record.context.engine, looks_new(record.status)
-    begun = record.memory.written or was_emptied(record.status) or (new and record.context.has_acted)
-    found = restart.recognise(plan, record.status, state, written=begun)
+    emptied = was_emptied(record.status) or (new and record.context.has_acted)
+    begun = record.memory.written or emptied
+    # Steps that are missing because our own write was lost were taken out by nobody.
+    sure = emptied or (record.memory.written and not record.memory.doubtful)
+    found = restart.recognise(plan, record.status, state, written=sure)
     if found is None and begun and new and not state:
         # It had a status and has none, and nothing else was kept of it: only its steps need other ids.
         found = restart.restart_run(record.status, state, record.name)
