@@ -52,6 +52,22 @@ class Write:
         return f"{self.method} {'/'.join(parts[1:])}"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is given in the place of the API server's: an HTTP status, or an event that ends a watch."""
+
+    code: int
+    reason: str
+    in_stream: bool = False
+
+    @property
+    def body(self) -> JSON:
+        """What the API server would send."""
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": self.code}
+        status |= {"reason": self.reason, "message": f"refused by the test: {self.reason}"}
+        return {"type": "ERROR", "object": status} if self.in_stream else status
+
+
 Rule = Callable[[Write], Fate]
 Witness = Callable[[Write], None]
 
@@ -84,6 +100,7 @@ class Proxy:
         self._watches: set[asyncio.Task[Any]] = set()
         self._flow = asyncio.Event()
         self._held = ""
+        self._to_refuse: tuple[str, Refusal] | None = None
         self.writes: list[Write] = []
         self.url = ""
 
@@ -143,6 +160,26 @@ class Proxy:
         """Let all events through, those that were held back first."""
         self._loop.call_soon_threadsafe(self._flow.set)
 
+    def refuse(self, part: str, refusal: Refusal) -> None:
+        """Answer all reads with ``part`` in their path so, until ``admit``; watches that are open are broken.
+
+        A refusal ``in_stream`` meets watches only.
+        """
+
+        async def refuse() -> None:
+            self._to_refuse = part, refusal
+
+        asyncio.run_coroutine_threadsafe(refuse(), self._loop).result()
+        self.cut_watches()
+
+    def admit(self) -> None:
+        """Refuse nothing any longer."""
+
+        async def admit() -> None:
+            self._to_refuse = None
+
+        asyncio.run_coroutine_threadsafe(admit(), self._loop).result()
+
     # How it works.
 
     async def _open(self) -> None:
@@ -175,6 +212,9 @@ class Proxy:
             await asyncio.sleep(0)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return web.json_response(refusal.body, status=200 if refusal.in_stream else refusal.code)
         if "watch" in request.query:
             return await self._watch(request)
         body = await request.read()
@@ -200,6 +240,14 @@ class Proxy:
             write = Write(len(self.writes) + 1, request.method, path)
             self.writes.append(write)
         return write
+
+    def _refusal(self, request: web.Request) -> Refusal | None:
+        if self._to_refuse is None or request.method != "GET":
+            return None
+        part, refusal = self._to_refuse
+        if part not in request.path or (refusal.in_stream and "watch" not in request.query):
+            return None
+        return refusal
 
     @contextlib.asynccontextmanager
     async def _asked(self, request: web.Request, body: bytes | None) -> AsyncIterator[aiohttp.ClientResponse]:

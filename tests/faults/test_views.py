@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from tests.cluster import operator_fixture as fixture
 from tests.faults import scenario
 from tests.faults.counter import Counter
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Proxy, Refusal
+from tools.waiting import wait_for
 
 SOON = 5.0
 """Seconds within which a broken watch is open again, and what was missed is known."""
@@ -96,3 +98,38 @@ def test_two_operators_do_not_corrupt_a_run(
                 assert set(fixture.brief(status).values()) == {"succeeded"}
             else:  # one of the two saw the other in the middle of it
                 assert (entry["phase"], entry["reason"]) == ("failed", "Unknown")
+
+
+def says(operator: fixture.OperatorProcess, text: str) -> bool:
+    """Whether the operator has logged this."""
+    return text in operator.output()
+
+
+def test_a_run_that_was_deleted_while_nobody_looked_is_not_carried_on(
+    runs: fixture.Runs, operator: fixture.OperatorProcess, proxy: Proxy
+) -> None:
+    gate, made = fixture.unique("gate"), fixture.unique("made")
+    deleted = runs.start(
+        [
+            {"name": "a", "type": "await", "properties": {"name": gate}},
+            {"name": "b", "type": "touch", "properties": {"name": made}},
+        ]
+    )
+    other = runs.start([{"name": "a", "type": "await", "properties": {"name": gate}}])
+    runs.definition("fleeting", "parameter: {}")
+    for run in (deleted, other):
+        run.until_step("a", "running", "Wait")
+    proxy.refuse("/core.oam.dev/", Refusal(410, "Expired", in_stream=True))
+    try:
+        runs.api.delete(fixture.RUN.api_version, fixture.RUN.kind, deleted.name, runs.namespace)
+        runs.api.delete(fixture.DEFINITION.api_version, fixture.DEFINITION.kind, "fleeting", runs.namespace)
+        for name in (deleted.name, "fleeting"):
+            told = f"{runs.namespace}/{name} was deleted while it was not watched"
+            wait_for(partial(says, operator, told), what=told)
+    finally:
+        proxy.admit()
+    unknown = runs.start("[{name: a, type: fleeting}]")
+    unknown.until(lambda body: "fleeting" in (body.get("status") or {}).get("message", ""), "a missing definition")
+    runs.config_map(gate, {"ready": "yes"})
+    other.ended("succeeded")
+    assert runs.get("ConfigMap", made) is None

@@ -6,7 +6,8 @@ nothing but hand an object to the queue costs the API server nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import kopf
@@ -16,10 +17,16 @@ from vela_workflow.clusters.credentials import Source
 from vela_workflow.operator import bookkeeping, login
 from vela_workflow.operator.controller import Controller
 from vela_workflow.operator.packages import ExternalPackages
+from vela_workflow.operator.relist import Kept
 from vela_workflow.operator.retention import Retention
 from vela_workflow.runs.definitions import Definitions
 
+JSON = dict[str, Any]
+
 DELETED = "DELETED"
+
+WATCHERS = "watcher for "
+"""What the names of kopf's tasks begin with that watch."""
 
 
 def registry(
@@ -27,17 +34,12 @@ def registry(
     definitions: Definitions,
     external: ExternalPackages,
     retention: Retention,
-    source: Source,
     *,
     namespaces: Collection[str] = (),
 ) -> kopf.OperatorRegistry:
     """The handlers of the operator; with ``namespaces`` only their runs are handed on."""
     found = kopf.OperatorRegistry()
     runs, steps, packages = constants.WORKFLOW_RUN, constants.STEP_DEFINITION, constants.PACKAGE
-
-    @kopf.on.login(registry=found)
-    async def log_in(**_: Any) -> kopf.AiohttpSession:
-        return await login.session(source)
 
     @kopf.on.event(runs.group, runs.version, runs.plural, registry=found)
     async def run_event(event: Any, **_: Any) -> None:
@@ -68,6 +70,53 @@ def registry(
             external.update(body)
 
     return found
+
+
+def frame(
+    found: kopf.OperatorRegistry, source: Source, *, listed: Callable[[str], None], quiet: Callable[[], Awaitable[None]]
+) -> None:
+    """Add what frames the life of kopf.
+
+    ``listed`` is told the plural of a kind whose objects kopf has listed. ``quiet`` is called before kopf ends, also
+    when it does so by itself, and ends the work that is under way.
+    """
+
+    @kopf.on.login(registry=found)
+    async def log_in(**_: Any) -> kopf.AiohttpSession:
+        return await login.session(source, listed)
+
+    @kopf.on.cleanup(registry=found, errors=kopf.ErrorsMode.PERMANENT)
+    async def clean_up(**_: Any) -> None:
+        await quiet()
+        await end_watchers()
+
+
+def kept(
+    controller: Controller, definitions: Definitions, external: ExternalPackages, retention: Retention
+) -> list[Kept]:
+    """What the handlers keep of objects, for whoever looks whether they are still there."""
+
+    def gone(body: JSON) -> None:
+        controller.gone(body)
+        retention.gone(body)
+
+    return [
+        Kept(constants.WORKFLOW_RUN, lambda: controller.known() | retention.known(), gone),
+        Kept(constants.STEP_DEFINITION, lambda: dict.fromkeys(definitions.known(), ""), definitions.remove),
+        Kept(constants.PACKAGE, lambda: dict.fromkeys(external.known(), ""), external.remove),
+    ]
+
+
+async def end_watchers() -> None:
+    """End what still watches when kopf has given up.
+
+    Kopf would cancel these tasks together with others that they wait for, of which some take that for a wish to begin
+    again: they would stay for ever, and kopf with them.
+    """
+    left = [task for task in asyncio.all_tasks() if task.get_name().startswith(WATCHERS)]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 def settings(*, request_timeout: float) -> kopf.OperatorSettings:

@@ -1,32 +1,34 @@
 """How kopf reaches the API server: with the same credentials as the rest of the program.
 
 kopf is handed a session of ours whose every request carries a fresh ``Authorization`` header, so tokens that expire and
-certificates of any origin work alike.
+certificates of any origin work alike. By the session it is also known when kopf lists: it tells nobody.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
 
 import aiohttp
 import kopf
-from kopf._cogs.clients import errors  # there is no public name for what kopf raises
 
 from vela_workflow.clusters.credentials import Source
 
-LOST: Final = (aiohttp.ClientError, errors.APIError, TimeoutError, OSError)
-"""What kopf ends with when it has given up on the API server."""
 
+async def session(source: Source, listed: Callable[[str], None]) -> kopf.AiohttpSession:
+    """A session to the cluster of ``source`` in the form that kopf wants.
 
-async def session(source: Source) -> kopf.AiohttpSession:
-    """A session to the cluster of ``source`` in the form that kopf wants."""
+    ``listed`` is told the plural of a kind whose objects kopf has listed.
+    """
     endpoint = await source.open()
 
     async def authorize(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         header = await source.authorization()
         if header:
             request.headers["Authorization"] = header
-        return await handler(request)
+        answer = await handler(request)
+        if request.method == "GET" and "watch" not in request.url.query and answer.ok:
+            listed(request.url.name)
+        return answer
 
     connector = aiohttp.TCPConnector(limit=0, ssl=endpoint.ssl if endpoint.ssl is not None else True)
     client = aiohttp.ClientSession(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -29,7 +30,6 @@ from vela_workflow.operator import (
     handlers,
     health,
     leader,
-    login,
     logs,
     preflight,
     reach,
@@ -44,6 +44,7 @@ from vela_workflow.operator.fence import FencedClient, FencedClusters
 from vela_workflow.operator.metrics import Metrics
 from vela_workflow.operator.own import GuardedClusters, Own
 from vela_workflow.operator.packages import ExternalPackages
+from vela_workflow.operator.relist import Relist
 from vela_workflow.operator.retention import Retention, Rules
 from vela_workflow.operator.telemetry import Packages, Telemetry
 from vela_workflow.providers import registry as packages
@@ -123,12 +124,15 @@ class Operator:
             Driver(tools), self.hub, self.definitions, telemetry, workers=settings.workers, shards=settings.shards
         )
         self.ready = asyncio.Event()
+        self._quieting: asyncio.Task[None] | None = None
         self.readiness = standing.Readiness(self.client, self.ready)
         self.endpoint = self._endpoint()
         self.external = ExternalPackages(self.packages, self.evaluator, settings.system_namespace)
         self.admission = Admission(settings, self.client, self.evaluator, self.definitions)
         rules = Rules(settings.recycle_label, settings.recycle_keep, settings.recycle_after)
         self.retention = Retention(self.client, rules)
+        kept = handlers.kept(self.controller, self.definitions, self.external, self.retention)
+        self.relist = Relist(self.client, kept, self._namespaces())
         config_templates.use(self.evaluator.value)
 
     def _own(self) -> Own:
@@ -204,6 +208,7 @@ class Operator:
         await self.admission.start()
         self.reporter.start()
         self.controller.queue.start()
+        self.relist.start()
         await self.leadership.start()
 
     async def _load_all(self) -> None:
@@ -249,9 +254,9 @@ class Operator:
             self.definitions,
             self.external,
             self.retention,
-            self.source,
             namespaces=self.settings.namespaces,
         )
+        handlers.frame(registry, self.source, listed=self.relist.listed, quiet=self._quiet)
         settings = handlers.settings(request_timeout=self.settings.request_timeout)
         settings.networking.error_backoffs = reach.BACKOFFS
         self.admission.serve(registry, settings)
@@ -271,22 +276,38 @@ class Operator:
         announced = asyncio.create_task(self._announce(ready, seen, stop))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({watching, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        logger.info("stopping")
-        self.readiness.stopping = True
-        await self.leadership.stop(GRACE)
-        await self.controller.queue.close(grace=GRACE)
-        # Kopf waits for, and then cancels, whatever tasks are left.
-        await self.hub.close()
-        await self.reporter.close()
+        await self._quiet()
         stopping.set()
         announced.cancel()
         stopped.cancel()
         try:
             await watching
-        except login.LOST as error:
-            if stop.is_set():
+            why = "kopf has ended"
+        except Exception as error:  # noqa: BLE001 - kopf has told it with its trace, and is not to be trusted any more
+            why = repr(error)
+        if stop.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(reach.PAUSE):
+                await stop.wait()
                 return
-            raise reach.LostError(f"the API server cannot be watched any longer: {error!r}") from error
+        raise reach.LostError(f"the API server cannot be watched any longer: {why}")
+
+    async def _quiet(self) -> None:
+        """End what is under way, once, whoever asks first: somebody who stops the operator, or kopf that gives up."""
+        if self._quieting is None:
+            self._quieting = asyncio.create_task(self._end_work())
+        await asyncio.shield(self._quieting)
+
+    async def _end_work(self) -> None:
+        logger.info("stopping")
+        self.readiness.stopping = True
+        await self.relist.close()
+        await self.leadership.stop(GRACE)
+        await self.controller.queue.close(grace=GRACE)
+        # Kopf waits for, and then cancels, whatever tasks are left.
+        await self.hub.close()
+        await self.reporter.close()
 
     async def _announce(self, ready: asyncio.Event, seen: references.Insights, stop: asyncio.Event) -> None:
         await ready.wait()

@@ -35,6 +35,10 @@ class ExternalPackages:
         self._system_namespace = system_namespace
         self._eclipsed: frozenset[Key] = frozenset()
 
+    def known(self) -> list[Key]:
+        """Namespace and name of each."""
+        return list(self._found)
+
     def update(self, body: Mapping[str, Any]) -> None:
         """Take in a ``Package`` object that is there or has changed."""
         key = _key(body)

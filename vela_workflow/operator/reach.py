@@ -2,8 +2,9 @@
 
 Nothing of the operator works without it, so there is nothing better to do. At the start it is waited for however long
 that takes (``until_done``). Later everybody tries again for themselves; only kopf gives up when what it watches cannot
-be had for about a minute (``BACKOFFS``), and ends. ``LostError`` says so, and the operator starts anew in the same
-process: to end would only mean to wait for whoever starts ended processes, longer each time.
+be had for about a minute (``BACKOFFS``), or at once when a watch ends with an error, and ends. ``LostError`` says so,
+and the operator starts anew in the same process: to end would only mean to wait for whoever starts ended processes,
+longer each time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 BACKOFFS: Final = (1.0, 1.0, 2.0, 3.0, *(5.0,) * 10)
 """Seconds between kopf's attempts: as long in all as by its own defaults, but never long after the server is back."""
+
+PAUSE: Final = 3.0
+"""Seconds before the operator starts anew, so that it does not spin when kopf gives up again at once."""
 
 FIRST_DELAY: Final = 0.5
 MOST_DELAY: Final = 5.0

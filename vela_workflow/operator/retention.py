@@ -151,6 +151,10 @@ class Retention:
         """How many finished runs wait for their time."""
         return len(self._known)
 
+    def known(self) -> dict[Key, str]:
+        """The uids of the finished runs that wait for their time."""
+        return {key: known.uid for key, known in self._known.items()}
+
     def start(self) -> None:
         """Delete from now on; also again after ``close``, as a leader does that comes back."""
         self._heap.clear()

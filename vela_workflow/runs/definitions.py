@@ -73,6 +73,10 @@ class Definitions:
         """How many definitions there are."""
         return len(self._templates)
 
+    def known(self) -> list[Key]:
+        """Namespace and name of each."""
+        return list(self._templates)
+
     def texts(self) -> list[str]:
         """All templates."""
         return [*BUILT_IN.values(), *(text for text in self._templates.values() if text is not None)]

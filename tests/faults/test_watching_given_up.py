@@ -1,0 +1,59 @@
+"""What the operator watches cannot be had for a while: kopf gives up, and the operator starts anew and goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cluster import operator_fixture as fixture
+from tests.faults import scenario
+from tests.faults.counter import Counter
+from tests.faults.proxy import Proxy, Refusal
+from tools.waiting import wait_for
+
+GIVEN_UP = 100.0
+"""Seconds within which kopf gives up on what it tries again and again."""
+
+ANEW = 40.0
+"""Seconds within which a new start is done and runs go on."""
+
+REFUSALS = {
+    "a watch ends with an error": Refusal(500, "InternalError", in_stream=True),
+    "rights are taken away": Refusal(403, "Forbidden"),
+}
+"""The first ends kopf at once, the other after all its attempts."""
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
+def test_it_starts_anew_when_it_can_watch_no_longer(
+    refusal: Refusal, runs: fixture.Runs, operator: fixture.OperatorProcess, proxy: Proxy, counter: Counter
+) -> None:
+    waiting = scenario.start(runs, counter)
+    waiting.until_it_waits()
+    held = runs.start("[{name: a, type: suspend}, {name: b, type: echo}]")
+    held.until_step("a", "suspending")
+    proxy.refuse("/workflowruns", refusal)
+    try:
+        wait_for(lambda: "starting anew" in operator.output() or not operator.running, GIVEN_UP, "the end of watching")
+        assert operator.running, operator.output()
+        missed = scenario.start(runs, counter)
+        waiting.open_gate()
+        held.patch_status({"suspend": False})
+    finally:
+        proxy.admit()
+    missed.open_gate()
+    for found in (waiting, missed):
+        found.run.ended("succeeded", ANEW)
+        assert found.outside() == scenario.DONE
+    held.ended("succeeded", ANEW)
+    assert operator.stop() == 0  # what was left of the former life does not hold up the end
+
+
+def test_it_goes_on_when_it_is_known_again(runs: fixture.Runs, operator: fixture.OperatorProcess, proxy: Proxy) -> None:
+    proxy.refuse("/workflowruns", Refusal(401, "Unauthorized"))
+    try:
+        wait_for(lambda: "re-authenticate" in operator.output(), what="a new login")
+        missed = runs.start("[{name: a, type: echo}]")
+    finally:
+        proxy.admit()
+    missed.ended("succeeded", ANEW)
+    assert "starting anew" not in operator.output()
