@@ -347,6 +347,35 @@ def test_neither_steps_nor_a_workflow_is_told(strict_runs: fixture.Runs) -> None
     assert "workflowRef" in run.until_phase("initializing")["message"]
 
 
+NOTED = [
+    pytest.param("[{name: a, type: echo}]", {"mode": {"steps": "dag"}}, 'unknown mode "dag" counts as StepByStep',
+                 id="mode"),
+    pytest.param("[{name: g, type: step-group, mode: Fast, subSteps: [{name: a, type: echo}]}]", {},
+                 'unknown mode "Fast" counts as DAG', id="mode of a group"),
+    pytest.param("[{name: a, type: echo}, {name: b, type: echo, if: \"status.a.phase == 'succeeded'\"}]", {},
+                 "is bytes in CUE", id="bytes for a string"),
+    pytest.param("[]", {}, "there are no steps", id="no steps"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("steps", "spec", "said"), NOTED)
+def test_what_is_not_done_as_it_is_written_is_told_without_admission_too(
+    strict_runs: fixture.Runs, steps: str, spec: JSON, said: str
+) -> None:
+    run = strict_runs.start(steps, **spec)
+    run.ended("succeeded", timeout=PATIENCE)
+    fixture.wait_for(lambda: _warned(run, said), PATIENCE, "an Event")
+
+
+def _warned(run: fixture.Run, said: str) -> bool:
+    return any(one["type"] == "Warning" and said in one["message"] for one in run.events())
+
+
+def test_a_type_that_is_empty_is_no_type(strict_runs: fixture.Runs) -> None:
+    entry = fixture.step(strict_runs.start("[{name: a, type: ''}]").ended("failed", timeout=PATIENCE), "a")
+    assert entry["message"] == "the step has no type"
+
+
 def test_a_good_run_after_all_that_is_carried_out_by_the_same_process(
     strict_runs: fixture.Runs, strict_operator: fixture.OperatorProcess, started: dict[str, fixture.Run]
 ) -> None:

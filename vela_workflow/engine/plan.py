@@ -25,7 +25,7 @@ class Plan:
     """The steps of a workflow; see the module.
 
     ``names`` maps what ``dependsOn`` and ``if`` may call a step (names, then aliases) to its path. ``warnings`` are
-    for people too, but make nothing impossible.
+    for people too, but make nothing impossible; ``notes`` are those of them that hold whatever templates do.
     """
 
     steps: tuple[model.StepPlan, ...]
@@ -36,6 +36,11 @@ class Plan:
     defects: Mapping[str, model.Defect]
     problems: tuple[errors.Problem, ...]
     warnings: tuple[errors.Problem, ...]
+
+    @property
+    def notes(self) -> tuple[errors.Problem, ...]:
+        """The warnings without those of inputs that a template may set."""
+        return tuple(one for one in self.warnings if not one.message.endswith(validate.UNLESS_SET))
 
     @classmethod
     def build(

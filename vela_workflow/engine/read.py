@@ -13,7 +13,7 @@ from typing import Any
 
 from vela_workflow import errors
 from vela_workflow.api import constants, durations
-from vela_workflow.engine import inputs, paths
+from vela_workflow.engine import hints, inputs, paths
 from vela_workflow.engine import steps as model
 
 JSON = dict[str, Any]
@@ -73,8 +73,9 @@ class Reader:
         mode = one.raw.get("mode")
         if not mode:
             return self._sub_mode
-        if mode not in tuple(constants.Mode):
-            one.warn("mode", f'unknown mode "{mode}" counts as DAG; known are StepByStep and DAG')
+        unknown = hints.unknown_mode(mode, constants.Mode.DAG)
+        if unknown:
+            one.warn("mode", unknown)
         return constants.Mode.STEP_BY_STEP if mode == constants.Mode.STEP_BY_STEP else constants.Mode.DAG
 
     def _sub_steps(
@@ -146,7 +147,12 @@ class _Step:
     def timeout(self) -> float | None:
         """Seconds; a bad one is a defect with reason Rendering (decisions 9 and 12)."""
         text = self.text("timeout")
-        return self._seconds("timeout", text) if text else None
+        if not text:
+            return None
+        seconds = self._seconds("timeout", text)
+        if seconds < 0:
+            self.defect(constants.Reason.RENDERING, "timeout", f'must not be negative, as "{text}" is')
+        return seconds
 
     def _seconds(self, key: str, text: Any, default: str = "0s") -> float:
         if not isinstance(text, str):

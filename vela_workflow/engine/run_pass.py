@@ -43,7 +43,7 @@ from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.api.constants import Reason, StepPhase
 from vela_workflow.engine import board as boards
-from vela_workflow.engine import inputs, intake, outcome, paths, resolve, scope, summary, tasks, timing
+from vela_workflow.engine import inputs, intake, outcome, paths, resolve, scope, summary, tasks, timing, validate
 from vela_workflow.engine import plan as plans
 from vela_workflow.engine import result as results
 from vela_workflow.engine import steps as model
@@ -123,7 +123,9 @@ class Pass:
         """Tell what an ``if`` came to; an error makes the step ``failed/Rendering`` (decisions 9 and 11)."""
         node = self._taken(task)
         if isinstance(answer, errors.WorkflowError):
-            outcome.fail(self._board, node, Reason.RENDERING, f"if: {answer.message.removeprefix('if: ')}", now)
+            hints = validate.condition_hints(self._board.plan, node.step)
+            message = "; ".join([f"if: {answer.message.removeprefix('if: ')}", *hints])
+            outcome.fail(self._board, node, Reason.RENDERING, message, now)
         elif answer:
             node.condition = True
         else:
@@ -395,7 +397,8 @@ class Pass:
         nobody = [n for n in stuck if isinstance(n.pending_on, model.Input) and resolve.unknown(board, n.pending_on)]
         node = (nobody or stuck)[0]
         if isinstance(node.pending_on, model.Input):
-            why = "no step provides it" if nobody else "the steps that provide it can never run"
+            meant = validate.meant_output(board.plan, node.pending_on)
+            why = f"no step provides it{meant}" if nobody else "the steps that provide it can never run"
             outcome.fail(board, node, Reason.INPUT, resolve.failure(node.pending_on, why), now)
         else:
             message = f'depends on "{node.pending_on}", which can never run'

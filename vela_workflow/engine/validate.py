@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vela_workflow import errors
 from vela_workflow.api import constants
+from vela_workflow.engine import hints, paths
 from vela_workflow.engine import steps as model
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 START, END = "start", "end"
 Node = tuple[str, str]
+
+UNLESS_SET = "; unless a template sets it, the step fails"
+"""The end of what is said of an input that no step gives."""
 
 CONTEXT_ROOTS = frozenset({"context", "parameter"})
 """First labels of input paths that are looked up outside the variables (engine 5.2)."""
@@ -52,7 +56,9 @@ def relations(plan: Plan, fields: Mapping[str, str]) -> Findings:
     givers = model.OutputIndex((step, step) for step in plan.by_path.values())
     for step in plan.by_path.values():
         wishes += _dependencies(plan, step, fields[step.path], findings)
-        wishes += _inputs(givers, step, fields[step.path], findings)
+        wishes += _inputs(plan, givers, step, fields[step.path], findings)
+        for hint in condition_hints(plan, step):
+            findings.warnings.append(errors.Problem(hint, f"{fields[step.path]}.if"))
     _cycles(plan, wishes, findings)
     return findings
 
@@ -74,8 +80,21 @@ def _dependencies(plan: Plan, step: model.StepPlan, place: str, findings: Findin
     return wishes
 
 
+def condition_hints(plan: Plan, step: model.StepPlan) -> list[str]:
+    """What looks wrong in the ``if`` of a step."""
+    if step.condition in ("", constants.IF_ALWAYS):
+        return []
+    return list(dict.fromkeys(hints.condition(step.condition, plan.names, [item.source for item in step.inputs])))
+
+
+def meant_output(plan: Plan, item: model.Input) -> str:
+    """Which output an input is most likely meant to come from, as the end of a message."""
+    outputs = (paths.show(output.path) for step in plan.by_path.values() for output in step.outputs)
+    return errors.did_you_mean(item.source, outputs)
+
+
 def _inputs(
-    givers: model.OutputIndex[model.StepPlan], step: model.StepPlan, place: str, findings: Findings
+    plan: Plan, givers: model.OutputIndex[model.StepPlan], step: model.StepPlan, place: str, findings: Findings
 ) -> list[_Wish]:
     wishes = []
     for index, item in enumerate(step.inputs):
@@ -85,7 +104,7 @@ def _inputs(
         providers = givers.of(item.path)
         if not providers:
             findings.warnings.append(
-                errors.Problem(f'no step has an output "{item.source}"; unless a template sets it, the step fails', at)
+                errors.Problem(f'no step has an output "{item.source}"{meant_output(plan, item)}{UNLESS_SET}', at)
             )
         if len(providers) == 1:
             wishes.append(_Wish(_start(step), (providers[0].path, END), at, constants.Reason.INPUT))
@@ -124,7 +143,7 @@ def _cycles(plan: Plan, wishes: list[_Wish], findings: Findings) -> None:
         back = _way(graph, wish.target, wish.source, knots)
         if back is None or (wish.source != wish.target and _way(order, wish.source, wish.target, knots) is not None):
             continue
-        message = f"the step would wait for itself: {_shown(plan, [wish.source, *back])}"
+        message = f"the step would wait for itself: {_why(plan, order, wish, back, knots)}"
         findings.problems.append(errors.Problem(message, wish.place))
         findings.defects.setdefault(wish.source[0], model.Defect(wish.reason, message))
 
@@ -163,6 +182,14 @@ def _way(graph: Mapping[Node, set[Node]], source: Node, target: Node, among: set
             came_from[following] = node
             todo.append(following)
     return None
+
+
+def _why(plan: Plan, order: Mapping[Node, set[Node]], wish: _Wish, back: list[Node], knots: set[Node]) -> str:
+    """The way around; or, where the order of the steps alone stands in the way, what to do about it."""
+    source, target = (plan.by_path[path] for path, _ in (wish.source, wish.target))
+    if source is target or source.parent != target.parent or _way(order, wish.target, wish.source, knots) is None:
+        return _shown(plan, [wish.source, *back])
+    return f'"{target.name}" runs only after it; put "{target.name}" before it, or let the steps run as a DAG'
 
 
 def _shown(plan: Plan, way: list[Node]) -> str:

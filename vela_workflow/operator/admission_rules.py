@@ -16,6 +16,7 @@ from typing import Any, Final
 from vela_workflow import errors
 from vela_workflow.api import constants, json_tree, model, stepdefinition, workflow, workflowrun
 from vela_workflow.cue import scanner
+from vela_workflow.engine import hints, validate
 from vela_workflow.engine import plan as plans
 
 JSON = dict[str, Any]
@@ -146,7 +147,9 @@ def judge_steps(
         warnings += orphans
     else:
         problems += [
-            errors.Problem(f"{orphan.message.split(';')[0]}, and no template here sets it", orphan.path)
+            errors.Problem(
+                f"{orphan.message.removesuffix(validate.UNLESS_SET)}, and no template here sets it", orphan.path
+            )
             for orphan in orphans
         ]
     return plan, Review(tuple(problems), tuple(warnings))
@@ -191,16 +194,7 @@ def _expressions(steps: Iterable[Any], field_path: str) -> Iterator[errors.Probl
 
 def unknown_modes(mode: Any, field_path: str) -> Review:
     """Warnings for modes that nobody knows, and what they count as."""
-    mode = mode if isinstance(mode, Mapping) else {}
-    counts_as = {"steps": constants.Mode.STEP_BY_STEP, "subSteps": constants.Mode.DAG}
-    known = " and ".join(constants.Mode)
-    return Review(
-        warnings=tuple(
-            errors.Problem(f'unknown mode "{mode[key]}" counts as {default}; known are {known}', f"{field_path}.{key}")
-            for key, default in counts_as.items()
-            if mode.get(key) and mode[key] not in tuple(constants.Mode)
-        )
-    )
+    return Review(warnings=hints.unknown_modes(mode, field_path))
 
 
 def without_effect(owner: Mapping[str, Any], field_path: str) -> Review:
@@ -214,7 +208,8 @@ def without_effect(owner: Mapping[str, Any], field_path: str) -> Review:
         text = "is ignored, since there is a workflowSpec as well; leave one of the two out"
         found.append(errors.Problem(text, f"{field_path}workflowRef"))
     holder, place = (inline, f"{field_path}workflowSpec.") if isinstance(inline, Mapping) else (owner, field_path)
-    if holder.get("steps") == []:
+    steps = holder.get("steps")
+    if steps == [] or (steps is None and isinstance(inline, Mapping)):
         found.append(errors.Problem("there are no steps; a run succeeds at once", f"{place}steps"))
     return Review(warnings=tuple(found))
 

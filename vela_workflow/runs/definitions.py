@@ -101,6 +101,8 @@ class Definitions:
 
     def template(self, step_type: str, namespace: str) -> str:
         """The template of a step type for a run in ``namespace``; raises ``MissingDefinition``, or ``Invalid``."""
+        if not step_type:
+            raise errors.Invalid([errors.Problem("the step has no type")])
         if step_type in BUILT_IN:
             return BUILT_IN[step_type]
         for place in (namespace, self.system_namespace):

@@ -16,7 +16,7 @@ from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters.interest import ABSENT, Interest
-from vela_workflow.engine import ids, run_pass, scope, tasks
+from vela_workflow.engine import hints, ids, run_pass, scope, tasks
 from vela_workflow.engine import plan as plans
 from vela_workflow.engine import result as results
 from vela_workflow.engine.summary import Conclusion
@@ -63,6 +63,8 @@ class Reconcile:
             return Decision(self._record.body, finished=True)
         if self._tools.observer is not None:
             self._tools.observer.planned(time.perf_counter() - began)
+        if not self._record.status.get("steps"):
+            self._tell_notes(plan, mode)
         current = self._start(plan)
         missing = self._missing_definition(plan)
         if missing:
@@ -70,6 +72,13 @@ class Reconcile:
         else:
             await self._carry_out(current)
         return await self._conclude(current)
+
+    def _tell_notes(self, plan: plans.Plan, mode: Any) -> None:
+        """Tell by Events, once, what is not done as it is written: admission may not have looked at the run."""
+        notes = (*hints.unknown_modes(mode, "mode"), *plan.notes)
+        if not plan.steps:
+            notes = (*notes, errors.Problem("there are no steps; the run succeeds at once"))
+        self._tools.reporter.warnings(self._record.body, "", tuple(map(str, notes)))
 
     def _start(self, plan: plans.Plan) -> run_pass.Pass:
         if self._tools.observer is not None:

@@ -15,6 +15,8 @@ SUSPEND = result.Suspended()
 BREAK = result.Broken("enough")
 PURE = result.Failed(Reason.EXECUTE, "conflict")
 
+TOO_LATE = 'the step would wait for itself: "b" runs only after it; put "b" before it, or let the steps run as a DAG'
+
 ONE_PASS: list[tuple[str, list[dict[str, Any]], str, dict[str, Any], list[str], str]] = [
     ("2.3 no steps at all succeed", [], "", {}, [], "succeeded"),
     (
@@ -85,7 +87,7 @@ ONE_PASS: list[tuple[str, list[dict[str, Any]], str, dict[str, Any], list[str], 
         [step("a", depends="b"), step("b")],
         "",
         {},
-        ['a: failed/DependsOn "the step would wait for itself: a → b → a"', "b: skipped/Skip"],
+        [f'a: failed/DependsOn "{TOO_LATE}"', "b: skipped/Skip"],
         "failed",
     ),
     (
@@ -105,6 +107,14 @@ ONE_PASS: list[tuple[str, list[dict[str, Any]], str, dict[str, Any], list[str], 
         "failed",
     ),
     (
+        "3.4 an input that is nearly one of those that are given",
+        [step("a", takes="imgae"), step("b", out="image")],
+        "DAG",
+        {},
+        ['a: failed/Input "get input from [imgae]: no step provides it; did you mean image?"', "b: succeeded"],
+        "failed",
+    ),
+    (
         "3.4 … and is waited for while something moves",
         [step("a", takes="x"), step("b")],
         "DAG",
@@ -117,7 +127,7 @@ ONE_PASS: list[tuple[str, list[dict[str, Any]], str, dict[str, Any], list[str], 
         [step("a", takes="o"), step("b", out="o")],
         "",
         {},
-        ['a: failed/Input "the step would wait for itself: a → b → a"', "b: skipped/Skip"],
+        [f'a: failed/Input "{TOO_LATE}"', "b: skipped/Skip"],
         "failed",
     ),
     (
@@ -149,7 +159,7 @@ ONE_PASS: list[tuple[str, list[dict[str, Any]], str, dict[str, Any], list[str], 
         [step("a", if_="status.nope.failed"), step("b")],
         "",
         {},
-        ['a: failed/Rendering "if: undefined field: status.nope"', "b: skipped/Skip"],
+        ['a: failed/Rendering "if: undefined field: status.nope; there is no step "nope""', "b: skipped/Skip"],
         "failed",
     ),
     (

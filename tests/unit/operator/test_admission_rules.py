@@ -87,6 +87,7 @@ ROWS = [
         "expressions-that-are-none",
         "[{name: a, type: t, if: 'status.b.failed &&& (', outputs: [{name: o, valueFrom: 'x: {'}]}]",
         {"[0].if": "is not a CUE expression", "[0].outputs[0].valueFrom": "is not a CUE expression"},
+        warnings={"[0].if": 'there is no step "b"'},
     ),
     Row(
         "no-type",
@@ -138,6 +139,7 @@ def test_unknown_modes_of_a_workflow_are_warnings(mode: Any, paths: list[str]) -
         pytest.param({"workflowRef": "w"}, "spec.", [], id="reference"),
         pytest.param({"workflowRef": "w", "workflowSpec": {"steps": [1]}}, "spec.", ["spec.workflowRef"], id="both"),
         pytest.param({"workflowSpec": {"steps": []}}, "spec.", ["spec.workflowSpec.steps"], id="no-steps"),
+        pytest.param({"workflowSpec": {}}, "spec.", ["spec.workflowSpec.steps"], id="no-field-steps"),
         pytest.param({"steps": []}, "", ["steps"], id="a-workflow-without-steps"),
         pytest.param({"steps": None, "workflowSpec": 3}, "", [], id="of-another-form"),
     ],
