@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from vela_workflow import errors
+from vela_workflow.cue import template as templates
 from vela_workflow.cue.command import CueCommand
 from vela_workflow.cue.data import Data
 from vela_workflow.cue.evaluator import Evaluation, Evaluator
@@ -154,3 +155,15 @@ async def test_nothing_is_left_behind(cue_command: Path, library: Library) -> No
     assert sorted(path.name for path in root.iterdir()) == ["cue.mod"], "programs are removed at once"
     command.close()
     assert not root.exists()
+
+
+def test_a_long_template_takes_time_in_proportion(library: Library) -> None:
+    def seconds(guards: int) -> float:
+        text = "\n".join(f"if parameter.n > {number} {{x{number}: parameter.n}}" for number in range(guards))
+        began = time.process_time()
+        templates.prepare(f"{text}\nparameter: n: int\n", library)
+        return time.process_time() - began
+
+    seconds(100)
+    # Eight times as much text; were each name looked for in all of it, this would take sixty times as long.
+    assert seconds(4000) < 25 * seconds(500)

@@ -34,6 +34,9 @@ ASKED = 200
 DEEPEST = 30
 """Behind how many clauses and bindings a guard may stand to be asked about."""
 
+LONGEST = 4096
+"""How many characters the condition of a guard that is asked about may have, and of each around it."""
+
 SHOWN = 160
 """How many characters of a guard a message shows."""
 
@@ -169,7 +172,8 @@ class _Finder:
         self.struct(comprehension.body, labels, chain)
 
     def _note(self, chain: _Chain) -> None:
-        if len(self._found) < ASKED and len(chain) <= DEEPEST:
+        bounded = all(link.expr.end - link.expr.start <= LONGEST for link in chain) and len(chain) <= DEEPEST
+        if bounded and len(self._found) < ASKED:
             self._found.append(chain)
 
     # The questions.

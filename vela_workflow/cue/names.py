@@ -66,6 +66,7 @@ class Names:
         self._opaque: set[int] = set()
         self._scopes: dict[int, Scope] = {}
         self._homes: dict[int, Scope] = {}
+        self._declared: dict[int, dict[str, list[Node]]] = {}
         self.refs: list[tuple[Ref, Scope]] = []
         self.root = Scope(None)
         self._struct(body, self.root)
@@ -178,10 +179,20 @@ class Names:
             found = scope.names.get(name)
             if found:
                 if scope.struct is not None and isinstance(found[0], Field):
-                    return list(declared(scope.struct, name)) or found
+                    return self._declared_in(scope.struct).get(name) or found
                 return found
             scope = scope.parent
         return []
+
+    def _declared_in(self, struct: Struct) -> dict[str, list[Node]]:
+        """What ``declared`` finds, for all labels of a struct at once: it is asked for every name in a text."""
+        found = self._declared.get(id(struct))
+        if found is None:
+            found = self._declared[id(struct)] = {}
+            for field in _fields(struct):
+                if field.name is not None:
+                    found.setdefault(field.name, []).append(field)
+        return found
 
     def home(self, node: Field | Let) -> Scope:
         """The scope in which the value of a declaration is read."""
@@ -302,12 +313,15 @@ class Names:
 
 def declared(struct: Struct, name: str) -> Iterator[Field]:
     """All declarations of a label in a struct, also inside comprehensions and embedded structs."""
+    return (field for field in _fields(struct) if field.name == name)
+
+
+def _fields(struct: Struct) -> Iterator[Field]:
     for decl in struct.decls:
         if isinstance(decl, Field):
-            if decl.name == name:
-                yield decl
+            yield decl
         elif isinstance(decl, Comprehension):
-            yield from declared(decl.body, name)
+            yield from _fields(decl.body)
         elif isinstance(decl, Embed):
             for inner in scanner.child_structs(decl.value):
-                yield from declared(inner, name)
+                yield from _fields(inner)

@@ -71,6 +71,8 @@ def test_questions_are_bounded() -> None:
     assert len(find("\n".join(f"if a.n > {number} {{x{number}: 1}}" for number in range(300)))) == guards.ASKED
     deep = "for i in a.l {" * 40 + "if i > 3 {x: 1}" + "}" * 40
     assert len(find(deep)) == guards.DEEPEST
+    long = " + ".join(["a.n"] * 1000)
+    assert find(f"if {long} > 3 {{if a.n > 3 {{x: 1}}}}") == ()
 
 
 def test_a_long_guard_is_shown_in_part() -> None:
