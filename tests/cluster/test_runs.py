@@ -274,6 +274,7 @@ CONDITIONS = [
         - {name: a-a, type: echo, properties: {value: "yes"}, outputs: [{name: o, valueFrom: result}]}
         - {name: status, type: echo, if: 'status["a-a"].succeeded'}
         - {name: not-status, type: echo, if: 'status["a-a"].failed'}
+        - {name: no-message, type: echo, if: 'status["a-a"].message == "not found" || status["a-a"].reason == "Skip"'}
         - {name: input, type: echo, if: 'inputs["o"] == "yes"', inputs: [{from: o}]}
         - {name: context, type: echo, if: 'context.stage == "test" && context.name != ""'}
         - {name: parameter, type: echo, if: parameter.value > 3, properties: {value: 4}}
@@ -285,6 +286,7 @@ CONDITIONS = [
             "a-a": "succeeded",
             "status": "succeeded",
             "not-status": "skipped/Skip",
+            "no-message": "skipped/Skip",
             "input": "succeeded",
             "context": "succeeded",
             "parameter": "succeeded",

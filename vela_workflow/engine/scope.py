@@ -49,12 +49,14 @@ def step_context(
 
 
 def step_status(entry: Mapping[str, Any]) -> JSON:
-    """What ``status.<name>`` is in an ``if``: the entry without its sub steps, and booleans for what is asked most."""
-    phase, reason = entry.get("phase", ""), entry.get("reason", "")
-    shown = {key: entry[key] for key in ("name", "type", "phase", "message", "reason") if entry.get(key)}
+    """What ``status.<name>`` is in an ``if``: the entry without its sub steps, and booleans for what is asked most.
+
+    Texts that the entry has not are empty, so that ``status.check.message == "not found"`` is false and no mistake.
+    """
+    texts = {key: entry.get(key) or "" for key in ("id", "name", "type", "phase", "message", "reason")}
+    phase, reason = texts["phase"], texts["reason"]
     return {
-        "id": entry.get("id", ""),
-        **shown,
+        **texts,
         "firstExecuteTime": entry.get("firstExecuteTime"),
         "lastExecuteTime": entry.get("lastExecuteTime"),
         "failed": phase == constants.StepPhase.FAILED,

@@ -67,6 +67,7 @@ def test_the_scope_of_an_if() -> None:
     assert status["a"]["message"] == "fine"
     assert status["a"]["id"] == first.id
     assert status["c"]["failed"] is False
+    assert {status[name][text] for name in "bc" for text in ("message", "reason")} == {""}
 
 
 def test_waiting_looks_again_by_the_slow_timer_or_when_woken() -> None:
