@@ -44,6 +44,8 @@ SHAPES = {
     "turns within a step": (f"z: {A} @step(2)\nif true {{y: {{d: {A} @step(2), c: {A} @step(1)}}}}", "z y.c y.d", ""),
     "turns in what stands elsewhere": (f"#c: {{b: {A} @step(2), a: {A} @step(1)}}\nx: #c", "x.a x.b", ""),
     "a required field": (f"a!: {A}\nm: builtin.#Message & {{$params: message: a.$returns.value.z}}", "a m", "X"),
+    "an alias in a loop": (f'for i, n in ["p", "q"] {{X="x-\\(n)": {A}\nif X.$returns.value.z == "X" if i > 0 {{"m-\\(n)": builtin.#Message & {{$params: message: X.$returns.value.z + n}}}}}}', "x-p x-q m-q", "Xq"),
+    "an alias of a label in parentheses": (f'for n in ["p"] {{X=(n): {{a: {A}, b: builtin.#Message & {{$params: message: X.a.$returns.value.z}}}}}}', "p.a p.b", "X"),
     "names in any script": (f'"ключ": {A}\n_隠れ: {A}\n米: _隠れ.$returns.value.z\nm: builtin.#Message & {{$params: message: 米}}', "ключ _隠れ m", "X"),
     "arguments that a guard adds": (f"a: {A}\nb: {A}\nif a.$returns != _|_ {{b: $params: value: q: a.$returns.value.z}}\nm: builtin.#Message & {{$params: message: b.$returns.value.q}}", "a b m", "X"),
 }  # fmt: skip

@@ -177,20 +177,21 @@ class Builder:
         """Give a computed label a name, so that the marker table and the field itself use the same value.
 
         The name is bound by a clause around the field: a ``let`` beside it would turn the order of the fields that a
-        loop makes. Only an alias of the field, which has to stay where others see it, leaves no other place.
+        loop makes. A field with an alias has to stay where others see it, and not behind a ``let`` either: guards that ask
+        for the alias would close it. There the label is written twice.
         """
         name = self.names.label(number)
         label = self.template.text[field.label_start : field.label_end]
         loops = next(loops for found, loops in self.template.survey.computed.values() if found is field)
         index = "/".join(f"\\({self.names.index(loop)})" for loop in loops)
-        marker = f'{self.names.table(number)}: ({name}): "{index}": true, '
+        table = self.names.table(number)
         if field.alias:
-            self._beside(field, f"let {name} = {label}, {marker}", edit)
-        else:
-            before, after = f"if true let {name} = {label} {{{marker}", "}"
-            if field.chained:
-                before, after = "{" + before, after + "}"
-            edit.wrap(field.start, field.end, before, after, rank=1)
+            self._beside(field, f'{table}: {label}: "{index}": true, ', edit)
+            return
+        before, after = f'if true let {name} = {label} {{{table}: ({name}): "{index}": true, ', "}"
+        if field.chained:
+            before, after = "{" + before, after + "}"
+        edit.wrap(field.start, field.end, before, after, rank=1)
         edit.insert(field.label_start, f"({name})", size=-2)
         edit.cut(field.label_start, field.label_end)
 
@@ -215,7 +216,7 @@ class Builder:
                 edit.wrap(site.start, site.end, f"{{{marker}}} & (", ")", rank=2)
 
     def _results(self, data: Data) -> Results:
-        return Results(self.template.survey.sites, data.results, self.names)
+        return Results(self.template.text, self.template.survey.sites, data.results, self.names)
 
     # The schema of the parameters.
 

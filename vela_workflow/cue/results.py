@@ -26,7 +26,8 @@ SEPARATOR_ESCAPE = "\\u001f"
 class Results:
     """The results of one pass, on their way into the program."""
 
-    def __init__(self, sites: Sequence[Site], results: Mapping[Path, Any], names: Naming) -> None:
+    def __init__(self, text: str, sites: Sequence[Site], results: Mapping[Path, Any], names: Naming) -> None:
+        self.text = text
         self.sites = sites
         self.results = results
         self.names = names
@@ -54,9 +55,14 @@ class Results:
                 edit.wrap(site.start, site.end, f"[if {entry} != _|_ {{{entry}}}, ", "][0]")
 
     def _entry(self, path: Sequence[Segment], number: int) -> str:
-        labels = [self.names.label(segment.number) for segment in path if isinstance(segment, Computed)]
+        labels = [self._label(segment) for segment in path if isinstance(segment, Computed)]
         key = SEPARATOR_ESCAPE.join(f"\\({label})" for label in labels)
         return f'{self.names.name("R")}.r{number}["{key}"]'
+
+    def _label(self, segment: Computed) -> str:
+        """What a computed label is; the program gives it a name, unless the field has an alias."""
+        field = segment.field
+        return self.text[field.label_start : field.label_end] if field.alias else self.names.label(segment.number)
 
     def _unify(self, site: Site, edit: Rewrite) -> None:
         anchor = site.anchor
