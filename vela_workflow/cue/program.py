@@ -177,8 +177,8 @@ class Builder:
         """Give a computed label a name, so that the marker table and the field itself use the same value.
 
         The name is bound by a clause around the field: a ``let`` beside it would turn the order of the fields that a
-        loop makes. A field with an alias has to stay where others see it, and not behind a ``let`` either: guards that ask
-        for the alias would close it. There the label is written twice.
+        loop makes. A field with an alias has to stay where others see it, and not beside a ``let`` either: guards that
+        ask for the alias would close it. There the label is written twice.
         """
         name = self.names.label(number)
         label = self.template.text[field.label_start : field.label_end]
