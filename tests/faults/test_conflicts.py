@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests import web
 from tests.cluster import operator_fixture as fixture
 from tests.faults import scenario
 from tests.faults.counter import Counter
@@ -182,3 +183,65 @@ def test_a_status_that_is_lost_is_no_restart(runs: fixture.Runs, proxy: Proxy, c
     runs.config_map(f"{name}-last", {"ready": "yes"})
     assert fixture.brief(run.ended("succeeded")) == dict.fromkeys(("wait", "post", "last"), "succeeded")
     assert len(counter.deliveries(f"/{name}")) == 1
+
+
+class Slow(Counter):
+    """The world outside, which answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def answer(self, request: web.Request) -> web.Answer:
+        answer = super().answer(request)
+        self.go.wait(fixture.PATIENCE)
+        return answer
+
+
+@pytest.mark.parametrize("fate", [Fate.BEFORE, Fate.AFTER], ids=["before-it-arrives", "on-the-way-back"])
+def test_what_is_under_way_goes_on_when_it_cannot_be_shown(runs: fixture.Runs, proxy: Proxy, fate: Fate) -> None:
+    with Slow() as slow:
+        name, lost = fixture.unique("slow"), threading.Event()
+
+        def rule(write: Write) -> Fate:
+            if write.path.endswith(f"/{name}/status") and slow.deliveries(f"/{name}") and not lost.is_set():
+                lost.set()
+                return fate
+            return Fate.PASS
+
+        proxy.follow(rule)
+        post: JSON = {"name": "post", "type": "post", "properties": {"url": f"{slow.url}/{name}"}}
+        run = runs.start([post, {"name": "end", "type": "echo"}], name=name)
+        assert lost.wait(fixture.PATIENCE)
+        slow.go.set()
+        assert fixture.brief(run.ended("succeeded")) == {"post": "succeeded", "end": "succeeded"}
+        assert len(slow.deliveries(f"/{name}")) == 1
+
+
+def test_a_context_that_vanishes_in_the_middle_costs_no_run(runs: fixture.Runs, proxy: Proxy, admin: Api) -> None:
+    gate, deleted = fixture.unique("gate"), threading.Event()
+    steps: list[JSON] = [
+        {"name": "a", "type": "await", "properties": {"name": gate}},
+        {"name": "b", "type": "touch", "properties": {"name": f"{gate}-made"}},
+        {"name": "c", "type": "await", "properties": {"name": f"{gate}-last"}},
+    ]
+    run = runs.start(steps)
+    run.until_step("a", "running", "Wait")
+    context = f"/configmaps/workflow-{run.name}-context"
+
+    def rule(write: Write) -> Fate:
+        if write.path.endswith(context) and not deleted.is_set():
+            touch(admin, write)
+        return Fate.PASS
+
+    def witness(write: Write) -> None:
+        if write.path.endswith(context) and not deleted.is_set():
+            deleted.set()
+            admin.request("DELETE", write.path)
+
+    proxy.follow(rule, witness)
+    runs.config_map(gate, {"ready": "yes"})
+    assert deleted.wait(fixture.PATIENCE)
+    run.until_step("c", "running", "Wait")
+    runs.config_map(f"{gate}-last", {"ready": "yes"})
+    run.ended("succeeded")

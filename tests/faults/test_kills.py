@@ -220,3 +220,34 @@ def test_a_crash_after_a_pass_has_shown_what_it_came_to_restarts_nothing(
     found.open_gate()
     found.run.ended("succeeded")
     assert found.outside() == scenario.DONE
+
+
+@pytest.mark.parametrize("step", ["post", "*"])
+def test_a_crash_in_the_middle_of_a_restart_loses_it_not(
+    runs: fixture.Runs, operator: fixture.OperatorProcess, proxy: Proxy, counter: Counter, step: str
+) -> None:
+    proxy.follow()
+    found = scenario.start(runs, counter)
+    found.open_gate()
+    found.run.ended("succeeded")
+    first = {entry["name"]: entry["id"] for entry in found.run.status["steps"]}
+    struck = threading.Event()
+
+    def rule(write: Write) -> Fate:
+        if write.path.endswith(f"/{found.run.name}/status") and not struck.is_set():
+            operator.kill()
+            struck.set()
+            return Fate.BEFORE
+        return Fate.PASS
+
+    proxy.follow(rule)
+    found.run.ask_restart(f"{step}#1")
+    assert struck.wait(fixture.PATIENCE)
+    operator.start(wait=False)
+    found.run.until(lambda body: "annotations" not in body["metadata"], "the end of the wish")
+    again = found.run.ended("succeeded")
+    second = {entry["name"]: entry["id"] for entry in again["steps"]}
+    kept = {name for name in first if first[name] == second[name]}
+    assert kept == (set() if step == "*" else {"make", "look"})
+    assert len(counter.deliveries(found.path)) == 2
+    assert again["finished"]

@@ -13,6 +13,7 @@ from tests.faults import scenario
 from tests.faults.counter import Counter
 from tests.faults.proxy import Proxy, Refusal
 from tools.waiting import wait_for
+from vela_workflow.api import constants
 
 SOON = 5.0
 """Seconds within which a broken watch is open again, and what was missed is known."""
@@ -133,3 +134,19 @@ def test_a_run_that_was_deleted_while_nobody_looked_is_not_carried_on(
     runs.config_map(gate, {"ready": "yes"})
     other.ended("succeeded")
     assert runs.get("ConfigMap", made) is None
+
+
+def test_a_run_that_is_handed_over_to_another_version_is_let_go(runs: fixture.Runs) -> None:
+    gate = fixture.unique("gate")
+    steps: list[scenario.JSON] = [{"name": "a", "type": "await", "properties": {"name": gate}}]
+    handed, other = runs.start(steps), runs.start(steps)
+    for run in (handed, other):
+        run.until_step("a", "running", "Wait")
+    handed.patch({"metadata": {"annotations": {constants.ANNOTATION_CONTROLLER_VERSION: "another"}}})
+    # Events come in order, so that of the hand-over is known when this one is.
+    runs.start("[{name: a, type: echo}]").ended("succeeded")
+    runs.config_map(gate, {"ready": "yes"})
+    other.ended("succeeded")
+    assert fixture.brief(handed.status) == {"a": "running/Wait"}
+    handed.patch({"metadata": {"annotations": {constants.ANNOTATION_CONTROLLER_VERSION: None}}})
+    handed.ended("succeeded")

@@ -121,6 +121,13 @@ def recognise(
     )
 
 
+def is_half_done(status: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
+    """Whether a restart is in the state and not in the status: the write of the status was lost."""
+    known = state.get("known") or {}
+    more = _entries(status).keys() - set(known.get("after") or ())
+    return bool(more) and _is_from_before(status, known.get("before"))
+
+
 def _is_from_before(status: Mapping[str, Any], before: Any) -> bool:
     """Whether a status is one that the last write, which may have been lost, would have been made upon."""
     return summary.digest(status) in (before if isinstance(before, list) else [before])

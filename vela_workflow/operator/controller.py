@@ -117,6 +117,8 @@ class Controller:
         if not versions.is_newer(version, self._known_version(key, record, str(metadata["uid"]))):
             return
         if not _is_for_us(body):
+            if record is not None:
+                self._drop(key)  # handed over to another version while it was under way
             return
         if not _wants_a_turn(body) and (record is None or shard not in self._leading):
             if record is not None:
@@ -245,18 +247,17 @@ class Controller:
         record.busy = True
         try:
             decision = await self._reconcile(key, record, woken)
-        except (cluster_errors.NotFound, RunReplacedError):
-            # The run went away while it was worked on; the watch will say so too.
+        except (cluster_errors.NotFound, RunReplacedError) as error:
+            self._doubt(record, woken)
+            if not await self._went_away(key, record):
+                raise errors.Transient(f"what belongs to the run went away: {error}") from error
+            # The watch will say so too.
             logger.info("run %s/%s is gone", *key)
             if self._records.get(key) is record:
                 self._drop(key)
             return None
         except BaseException as error:
-            # What was written in part is read again, so that nothing is done on an old view.
-            record.woken |= woken
-            record.stale = True
-            kept = record.memory
-            record.memory = Memory(succeeded=kept.succeeded, written=kept.written, doubtful=kept.doubtful)
+            self._doubt(record, woken)
             if isinstance(error, fence.NotLeadingError):
                 return None
             raise
@@ -265,6 +266,22 @@ class Controller:
         if decision is None or self._records.get(key) is not record:
             return None
         return self._follow(key, record, decision)
+
+    @staticmethod
+    def _doubt(record: _Record, woken: frozenset[str]) -> None:
+        """What was written in part is read again, so that nothing is done on an old view."""
+        record.woken |= woken
+        record.stale = True
+        kept = record.memory
+        record.memory = Memory(succeeded=kept.succeeded, written=kept.written, doubtful=kept.doubtful)
+
+    async def _went_away(self, key: Key, record: _Record) -> bool:
+        """Whether the run itself is gone, and not something that belongs to it."""
+        try:
+            found = await self._driver.read(*key)
+        except cluster_errors.NotFound:
+            return True
+        return bool(found["metadata"]["uid"] != record.uid)
 
     def _follow(self, key: Key, record: _Record, decision: Decision) -> float | None:
         """Do as the driver decided."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import time
 from typing import Any
 
@@ -26,6 +27,9 @@ from vela_workflow.runs.journal import RunJournal
 from vela_workflow.runs.pace import Pace
 from vela_workflow.runs.record import RunRecord
 from vela_workflow.runs.work import Worker
+from vela_workflow.steps.journal import Superseded
+
+logger = logging.getLogger(__name__)
 
 JSON = dict[str, Any]
 
@@ -222,9 +226,17 @@ class Reconcile:
         return Decision(self._record.body, after, dict(self._record.memory.interests))
 
     async def _checkpoint(self, current: run_pass.Pass) -> None:
-        """Show what a long pass has come to so far."""
+        """Show what a long pass has come to so far.
+
+        What is under way goes on when that cannot be written: to break a request off would leave it ``Unknown``.
+        """
         async with self._record.lock:
-            await self._stored(current, current.conclude(self._tools.clock()))
+            try:
+                await self._stored(current, current.conclude(self._tools.clock()))
+            except Superseded:
+                raise
+            except errors.Transient as error:
+                logger.warning("what run %s has come to cannot be shown yet: %s", self._record.name, error)
 
     async def _stored(self, current: run_pass.Pass, conclusion: Conclusion) -> Conclusion:
         """Write a conclusion, or the one that says why it cannot be written."""

@@ -48,6 +48,7 @@ class RunRecord:
         self.lock = asyncio.Lock()
         self.folded = False
         self._doubtful: set[str] = set()
+        self._attempted: JSON | None = None
         self._revision = context.variables.revision
         self._memos = dict(context.memos)
 
@@ -88,6 +89,8 @@ class RunRecord:
         async with self.lock:
             try:
                 await self.keep(insist=insist)
+                if not insist:
+                    await self._settle()
                 while not self.status.get("contextBackend"):
                     try:
                         await self.patch({"contextBackend": self.backend}, guarded=True)
@@ -102,6 +105,7 @@ class RunRecord:
         changed = conclusion.state_changed or context.variables.revision != self._revision
         changed = changed or context.memos != self._memos
         status = dict(conclusion.status)
+        await self._settle()
         context.engine = self._based(conclusion.state)
         context.waiting = _waiting(self.memory)
         self._doubtful.add(summary.digest(status))
@@ -132,7 +136,7 @@ class RunRecord:
             patch = patching.status_patch(self.status, ours, self.body["metadata"]["resourceVersion"])
             if patch is None:
                 return
-            self.memory.doubtful = True
+            self.memory.doubtful, self._attempted = True, ours
             try:
                 self.body = await self._client.patch(*self._key, patch, subresource="status")
             except cluster_errors.Conflict:
@@ -143,8 +147,21 @@ class RunRecord:
                 self.folded = True
                 self.body = theirs
                 continue
-            self.memory.written, self.memory.doubtful = True, False
+            self._known_as_written()
             return
+
+    def _known_as_written(self) -> None:
+        self.memory.written, self.memory.doubtful, self._attempted = True, False, None
+
+    async def _settle(self) -> None:
+        """Find out whether the last status was written, if its answer was lost: else it looks like another process."""
+        if self._attempted is None:
+            return
+        theirs = await self._client.get(*self._key)
+        if theirs["metadata"]["uid"] == self.body["metadata"]["uid"] and theirs.get("status") == self._attempted:
+            self.body = theirs
+            self._known_as_written()
+        self._attempted = None
 
     async def patch(self, changes: JSON, *, guarded: bool = False) -> None:
         """Merge changes into the status, whatever others wrote meanwhile, or ``guarded`` only if nobody did."""

@@ -36,9 +36,10 @@ async def carry_out(record: RunRecord, plan: Plan, reporter: Reporter, clock: Ca
 
 
 def _asked(record: RunRecord, plan: Plan, asked: str, now: datetime) -> restart.Restart | None:
-    """The restart that an annotation asks for, unless it was carried out already."""
+    """The restart that an annotation asks for, or what is left to do of it; nothing when it was carried out already."""
     step, _, asked_id = asked.partition("#")
-    if asked_id and record.context.memos.get(_RESTARTED) == asked_id:
+    again = bool(asked_id) and record.context.memos.get(_RESTARTED) == asked_id
+    if again and not restart.is_half_done(record.status, record.context.engine):
         return None
     if step.strip() in ("", "*", "true"):
         found = restart.restart_run(record.status, record.context.engine, record.name)
@@ -46,7 +47,8 @@ def _asked(record: RunRecord, plan: Plan, asked: str, now: datetime) -> restart.
         found = restart.restart_step(plan, record.status, record.context.engine, record.name, step.strip(), now=now)
     if asked_id:
         record.context.memos[_RESTARTED] = asked_id
-    return found
+    # What is in the state already is not counted a second time.
+    return dataclasses.replace(found, state=record.context.engine) if again else found
 
 
 def _recognised(record: RunRecord, plan: Plan) -> restart.Restart | None:
