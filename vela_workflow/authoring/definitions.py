@@ -60,7 +60,10 @@ _TEXTS: Final = {
 }
 """Words of the head that become annotations."""
 
-_HEAD: Final = frozenset({"type", "annotations", "labels", "attributes", *_TEXTS})
+_SPEC: Final = ("version",)
+"""Words of the head that become fields of the spec; they can also stand among the attributes."""
+
+_HEAD: Final = frozenset({"type", "annotations", "labels", "attributes", *_TEXTS, *_SPEC})
 
 Definition = dict[str, Any]
 
@@ -131,11 +134,12 @@ def _render(text: str) -> tuple[Definition, Origin]:
     if labels:
         metadata["labels"] = labels
     written, origin = _template(file, template)
+    spec = {**words.get("attributes", {}), **{word: words[word] for word in _SPEC if word in words}}
     definition: Definition = {
         "apiVersion": API_VERSION,
         "kind": kind,
         "metadata": metadata,
-        "spec": {**words.get("attributes", {}), "schematic": {"cue": {"template": written}}},
+        "spec": {**spec, "schematic": {"cue": {"template": written}}},
     }
     return definition, origin
 
@@ -169,7 +173,7 @@ def _check_head(head: Field, words: Mapping[str, Any]) -> str:
     if words.get("type") not in KINDS:
         known = ", ".join(KINDS)
         raise literals.NotPlainError(f"type must be one of {known}, not {words.get('type')!r}", head.start)
-    for word in _TEXTS:
+    for word in (*_TEXTS, *_SPEC):
         if not isinstance(words.get(word, ""), str):
             raise literals.NotPlainError(f"{word} must be a string", head.start)
     for word in ("annotations", "labels", "attributes"):
@@ -267,7 +271,8 @@ def _head(word: str, metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> di
     for name, values in (("annotations", annotations), ("labels", own)):
         if values:
             head[name] = {key.removeprefix(USER_PREFIX): value for key, value in values.items()}
-    attributes = {key: value for key, value in spec.items() if key != "schematic"}
+    head |= {word: spec[word] for word in _SPEC if word in spec}
+    attributes = {key: value for key, value in spec.items() if key not in ("schematic", *_SPEC)}
     if attributes:
         head["attributes"] = attributes
     return head

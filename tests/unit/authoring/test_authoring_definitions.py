@@ -153,6 +153,13 @@ def test_plain_values() -> None:
     assert spec == {"n": -1000, "f": 1500.0, "b": True, "no": None, "l": [1, "a", {"k": []}]}
 
 
+@pytest.mark.parametrize("head", ['version: "1.2"', 'attributes: version: "1.2"', 'attributes: {version: "1.2"}'])
+def test_a_version_may_stand_in_the_head_or_among_the_attributes(head: str) -> None:
+    rendered = definitions.render(f'"it": {{\n\ttype: "workflow-step"\n\t{head}\n}}\ntemplate: parameter: {{}}\n')
+    assert rendered["spec"]["version"] == "1.2"
+    assert '\n\tversion: "1.2"\n' in definitions.write(rendered)
+
+
 @pytest.mark.parametrize(
     "path", [pytest.param(path, id=path.stem) for path in sorted(definitions.built_in().rglob("*.cue"))]
 )
