@@ -132,6 +132,8 @@ class _Loader:
         name, type_ = str(entry.get("name") or ""), str(entry.get("type") or "")
         step = model.StepPlan(name=name, type=type_, path=path, parent=parent.step.path if parent else "")
         known = set(self._board.by_path)
+        if not step.is_group:
+            entry = {key: value for key, value in entry.items() if key != "subSteps"}
         node = self._node(step, entry, parent)
         node.orphan = True
         if node.memory.get("exhausted"):

@@ -206,7 +206,9 @@ def group_result(board: boards.Board, group: boards.Node) -> tuple[StepPhase, Re
         order = (Reason.TERMINATE,) if board.terminated else GROUP_REASONS
         worst = next((child for reason in order for child in failed if child.reason == reason), failed[0])
         said = f": {worst.message}" if worst.message else ""
-        return StepPhase.FAILED, Reason(worst.reason), f'sub step "{worst.step.name}" failed{said}'
+        # A reason that there is not was written by a user.
+        reason = Reason(worst.reason) if worst.reason in set(Reason) else Reason.FAILED_AFTER_RETRIES
+        return StepPhase.FAILED, reason, f'sub step "{worst.step.name}" failed{said}'
     if group.children and all(child.phase == StepPhase.SKIPPED for child in group.children):
         return StepPhase.SKIPPED, Reason.SKIP, ""
     return StepPhase.SUCCEEDED, None, ""

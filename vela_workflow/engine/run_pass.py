@@ -247,7 +247,7 @@ class Pass:
         if not timing.due(node.phase, node.memory, now, woken=node.step.path in self._woken):
             return
         if node.template_suspended and node.memory.pop("until", None) is not None:
-            node.memory["resumed"] = [*node.memory.get("resumed", ()), node.memory.pop("suspended")]
+            node.memory["resumed"] = [*node.memory.get("resumed", ()), node.memory.pop("suspended", intake.ANY_FIELD)]
         if node.phase == StepPhase.FAILED and constants.RetryOn.TIMEOUT in node.step.retries_on:
             # Its timeout is for each attempt; the next one starts now.
             node.show(StepPhase.RUNNING, node.reason, node.message)
