@@ -15,7 +15,6 @@ from typing import Any
 
 import orjson
 
-from vela_workflow.api import json_tree
 from vela_workflow.clusters import breaker, credentials, discovery, errors, objects, paths, transport
 from vela_workflow.clusters.client import PatchType, Resource, WatchEvent
 from vela_workflow.errors import Invalid, Problem
@@ -337,7 +336,7 @@ class HttpClient:
             size += len(data)
             if size > self._transport.limits.max_bytes:
                 raise errors.TooLarge(f"{target}: the list is too large; ask for less, by a label selector")
-            chunk = json_tree.loads(data)
+            chunk = orjson.loads(data)
             items += chunk.get("items") or []
             result = result or chunk
             token = (chunk.get("metadata") or {}).get("continue") or ""
@@ -386,7 +385,7 @@ def _selectors(label_selector: str, field_selector: str) -> tuple[tuple[str, str
 
 def _event(line: bytes, target: errors.Target) -> WatchEvent:
     """One line of a watch; raises ``Gone`` (or what else the server says) for an ERROR event."""
-    event = json_tree.loads(line)
+    event = orjson.loads(line)
     if event["type"] == "ERROR":
         status = event["object"]
         raise errors.from_status(int(status.get("code") or 500), status, target)
