@@ -239,6 +239,9 @@ def follow(runs: fixture.Runs, name: str, again: Callable[[], fixture.Run], hold
         pytest.param({"name": "kube"}, "kube is a provider of this program", id="the provider of our own"),
         pytest.param({"text": "package x\n#A: {"}, "is not closed", id="no CUE"),
         pytest.param(
+            {"text": "@extern(embed)\npackage x\n#A: _ @embed(glob=*)"}, "attribute @extern is not allowed", id="files"
+        ),
+        pytest.param(
             {"provider": {"protocol": "grpc", "endpoint": "x:1"}}, "is not one of http, https", id="a protocol"
         ),
     ],

@@ -203,11 +203,9 @@ def _refused(file: scanner.File, packages: Library) -> Iterator[tuple[str, int]]
     for found in file.imports:
         if not _is_known(found.path, packages):
             yield _unknown_import(found.path, packages), found.start
-    if _REACHING_OUT.search(file.text):
-        for token in _attributes(tokens.tokenize(file.text)):
-            match = _REACHING_OUT.match(token.text)
-            if match and token not in file.attributes:
-                yield f"attribute {match[0]} is not allowed in a template", token.start
+    for name, token in reaching_out(file.text):
+        if token not in file.attributes:
+            yield f"attribute {name} is not allowed in a template", token.start
 
 
 def _unknown_import(path: str, packages: Library) -> str:
@@ -217,6 +215,15 @@ def _unknown_import(path: str, packages: Library) -> str:
 
 _REACHING_OUT = re.compile(r"@(extern|embed|experiment)\b")
 """Attributes by which CUE reads files or changes its language."""
+
+
+def reaching_out(text: str) -> Iterator[tuple[str, Token]]:
+    """The attributes in a text by which CUE would read files or change its language, with their names."""
+    if _REACHING_OUT.search(text):
+        for token in _attributes(tokens.tokenize(text)):
+            match = _REACHING_OUT.match(token.text)
+            if match:
+                yield match[0], token
 
 
 def _attributes(words: Iterable[Token]) -> Iterator[Token]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from vela_workflow import errors
-from vela_workflow.cue import scanner
+from vela_workflow.cue import scanner, template
 from vela_workflow.cue.library import Library
 from vela_workflow.providers import arguments
 from vela_workflow.providers.contract import Call, Effect, Operation, OperationFunction, Outcome, Package
@@ -126,6 +126,9 @@ def _joined(path: str, templates: Mapping[str, Any]) -> str:
             file = scanner.scan(text)
         except scanner.ScanError as error:
             raise errors.Invalid([errors.Problem(error.message, path=f"spec.templates.{name}")]) from None
+        for attribute, _ in template.reaching_out(text):
+            problem = errors.Problem(f"attribute {attribute} is not allowed", path=f"spec.templates.{name}")
+            raise errors.Invalid([problem])
         found = _clause(text)
         if clause and found and found != clause:
             problem = errors.Problem(f"package {found} beside package {clause}", path=f"spec.templates.{name}")
