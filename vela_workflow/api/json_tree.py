@@ -8,9 +8,12 @@ anyone else looks.
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import date
 from typing import Any, Final
+
+import orjson
 
 from vela_workflow.errors import Invalid, Problem
 
@@ -20,10 +23,28 @@ DEPTH_LIMIT: Final = 100
 SIZE_LIMIT: Final = 500_000
 """Most values that are accepted; an API server takes 1.5 MB, which is less."""
 
+SERVED_DEPTH: Final = 10_000
+"""Deepest nesting that an API server takes, and hands on to everybody who lists or watches."""
+
 PROBLEM_LIMIT: Final = 50
 """Problems told at once; a document with more of them is broken as a whole."""
 
 _IDENTIFIER_EXTRA: Final = frozenset("_-$")
+
+
+def loads(data: bytes) -> Any:
+    """What JSON from an API server says, however deep it is nested: one object must not hide all others of a list.
+
+    The fast parser gives up at 1024 levels; the other one needs a recursion limit beyond ``SERVED_DEPTH``. Raises
+    ``orjson.JSONDecodeError``.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            raise error from None
 
 
 def field_path(parent: str, key: str | int) -> str:

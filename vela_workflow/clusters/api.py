@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from vela_workflow.api import json_tree
 from vela_workflow.clusters import breaker, credentials, discovery, errors, objects, paths, transport
 from vela_workflow.clusters.client import PatchType, Resource, WatchEvent
 from vela_workflow.errors import Invalid, Problem
@@ -336,7 +337,7 @@ class HttpClient:
             size += len(data)
             if size > self._transport.limits.max_bytes:
                 raise errors.TooLarge(f"{target}: the list is too large; ask for less, by a label selector")
-            chunk = orjson.loads(data)
+            chunk = json_tree.loads(data)
             items += chunk.get("items") or []
             result = result or chunk
             token = (chunk.get("metadata") or {}).get("continue") or ""
@@ -385,7 +386,7 @@ def _selectors(label_selector: str, field_selector: str) -> tuple[tuple[str, str
 
 def _event(line: bytes, target: errors.Target) -> WatchEvent:
     """One line of a watch; raises ``Gone`` (or what else the server says) for an ERROR event."""
-    event = orjson.loads(line)
+    event = json_tree.loads(line)
     if event["type"] == "ERROR":
         status = event["object"]
         raise errors.from_status(int(status.get("code") or 500), status, target)

@@ -24,6 +24,7 @@ import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
+from vela_workflow.api import json_tree
 from vela_workflow.clusters import breaker, credentials, errors, pulse, spans
 
 JSON = dict[str, Any]
@@ -131,7 +132,7 @@ class Transport:
 
     async def call(self, request: Request) -> Any:
         """Carry out ``request`` and return the decoded JSON of the answer; raises the errors of ``errors.py``."""
-        return orjson.loads(await self.fetch(request))
+        return json_tree.loads(await self.fetch(request))
 
     async def fetch(self, request: Request) -> bytes:
         """Carry out ``request`` and return the bytes of the answer."""

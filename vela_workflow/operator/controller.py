@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 JSON = dict[str, Any]
 Key = tuple[str, str]
+
+UNREADABLE = "the run is nested too deeply to be carried out"
+"""What is kept as the steps of such a run, and told to who asks for them."""
 EVERY_STEP = "*"
 REMEMBERED = 20_000
 """How many ended runs are remembered by their last version."""
@@ -384,4 +387,9 @@ def _decoded(text: bytes) -> JSON:
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
     metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    return zlib.compress(orjson.dumps({**body, "metadata": metadata}), 1)
+    try:
+        text = orjson.dumps({**body, "metadata": metadata})
+    except TypeError:  # So deep that nobody can work with it: what is kept in its place says so.
+        named = {key: body[key] for key in ("apiVersion", "kind") if key in body}
+        text = orjson.dumps({**named, "metadata": metadata, "spec": {"workflowSpec": UNREADABLE}})
+    return zlib.compress(text, 1)

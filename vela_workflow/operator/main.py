@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ import uvloop
 from kopf._cogs.structs import references  # there is no public name for what kopf tells of its discovery
 
 from vela_workflow import __version__
-from vela_workflow.api import constants
+from vela_workflow.api import constants, json_tree
 from vela_workflow.clusters import api, credentials, transport
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters.registry import Registry, RegistrySettings
@@ -65,6 +66,8 @@ def run(settings: Settings) -> None:
     logs.set_up(settings.log_level, settings.log_format)
     preflight.check(settings, os.environ)
     warm_up.put_aside_modules()
+    # Whoever may write an object could otherwise end the operator by one that is nested deeply: kopf reads all of them.
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 2 * json_tree.SERVED_DEPTH))
     while True:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -107,6 +107,8 @@ class Reconcile:
         inline = spec.get("workflowSpec")
         if isinstance(inline, dict):
             return list(inline.get("steps") or ()), spec.get("mode")
+        if isinstance(inline, str):
+            raise errors.Invalid([errors.Problem(inline, path="spec")])
         name = spec.get("workflowRef")
         if not name:
             raise errors.Invalid([errors.Problem("there is neither workflowSpec nor workflowRef", path="spec")])
