@@ -100,7 +100,7 @@ class _Loader:
         self._mark_exhausted(node)
         node.condition = True if memory.get("again") else None
         board.by_path[step.path] = node
-        subs = entries_by_path((entry or {}).get("subSteps") or (), step.path)
+        subs = entries_by_path(((entry or {}).get("subSteps") or ()) if step.is_group else (), step.path)
         for sub in step.sub_steps:
             node.children.append(self._node(sub, subs.pop(sub.path, None), node))
         for path, sub_entry in subs.items():
@@ -132,8 +132,6 @@ class _Loader:
         name, type_ = str(entry.get("name") or ""), str(entry.get("type") or "")
         step = model.StepPlan(name=name, type=type_, path=path, parent=parent.step.path if parent else "")
         known = set(self._board.by_path)
-        if not step.is_group:
-            entry = {key: value for key, value in entry.items() if key != "subSteps"}
         node = self._node(step, entry, parent)
         node.orphan = True
         if node.memory.get("exhausted"):

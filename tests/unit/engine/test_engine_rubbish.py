@@ -46,6 +46,18 @@ STATUSES: dict[str, tuple[JSON, JSON]] = {
         },
         {},
     ),
+    "a step that is no group has sub steps": (
+        {
+            "steps": [
+                {
+                    "name": "a",
+                    "phase": "succeeded",
+                    "subSteps": [{"name": "s", "phase": "suspending", "firstExecuteTime": BEGUN}],
+                }
+            ]
+        },
+        {},
+    ),
     "a step of one name twice": (
         {"steps": [{"name": "a", "phase": "succeeded"}, {"name": "a", "phase": "failed"}]},
         {},
