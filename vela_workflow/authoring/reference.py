@@ -122,7 +122,7 @@ class _Reader:
         unique = list(dict.fromkeys(shown))
         if default == "{…}":
             default = ""
-        optional = decl.optional_at >= 0
+        optional = decl.optional_at >= 0 and self.text[decl.optional_at] == "?"
         return Parameter(path, " | ".join(unique), default, optional, comment(self.text, decl), when, decl.start)
 
 

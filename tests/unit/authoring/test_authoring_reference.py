@@ -20,6 +20,7 @@ PAGES = {**reference.pages(), packages.PAGE: packages.page()}
             "// The name.\nname: string", [Parameter("name", "string", "", False, "The name.")], id="required"
         ),
         pytest.param("name?: int", [Parameter("name", "int", "", True, "")], id="optional"),
+        pytest.param("name!: int", [Parameter("name", "int", "", False, "")], id="required"),
         pytest.param(
             '// One\n// and two.\nname: *"a" | string',
             [Parameter("name", "string", '"a"', False, "One and two.")],
