@@ -8,13 +8,18 @@ In order: a variable that exists (with all the parts of it that steps declare); 
 
 from __future__ import annotations
 
+import contextlib
 import enum
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from vela_workflow.engine import board as boards
-from vela_workflow.engine import paths, validate
+from vela_workflow.engine import inputs, paths, validate
 from vela_workflow.engine import steps as model
+
+PARAMETER: Final = "parameter"
+"""What the properties of the step are called in ``from``; they are seen with the inputs before this one put in."""
 
 
 class Answer(enum.Enum):
@@ -38,8 +43,20 @@ class Resolved:
     message: str = ""
 
 
-def resolve(board: boards.Board, node: boards.Node, item: model.Input) -> Resolved:
-    """Say where an input of a step stands."""
+def in_order(board: boards.Board, node: boards.Node) -> Iterator[tuple[model.Input, Resolved, Mapping[str, Any]]]:
+    """Each input of a step, where it stands, and the parameters as the inputs before it have made them (engine 5.2)."""
+    parameters: Mapping[str, Any] = node.step.properties
+    follow = any(item.path is None or item.path[0] == PARAMETER for item in node.step.inputs[1:])
+    for item in node.step.inputs:
+        found = resolve(board, node, item, parameters)
+        yield item, found, parameters
+        if follow and item.key is not None and found.answer is Answer.VALUE:
+            with contextlib.suppress(paths.PathError):  # said when the step begins
+                parameters = inputs.inject(parameters, [(item.key, found.value)])
+
+
+def resolve(board: boards.Board, node: boards.Node, item: model.Input, parameters: Mapping[str, Any]) -> Resolved:
+    """Say where an input of a step stands, whose ``parameters`` are these so far."""
     if item.source in node.scripts:
         return Resolved(Answer.VALUE, node.scripts[item.source])
     if item.path is None:
@@ -51,7 +68,7 @@ def resolve(board: boards.Board, node: boards.Node, item: model.Input) -> Resolv
     if givers and all(giver.finished for giver in givers):
         return _from_ended(board, item, item.path)
     if not givers and item.path[0] in validate.CONTEXT_ROOTS:
-        return _from_context(board, node, item, item.path)
+        return _from_context(board, node, item, item.path, parameters)
     return Resolved(Answer.PENDING)
 
 
@@ -70,8 +87,10 @@ def _from_ended(board: boards.Board, item: model.Input, path: paths.Path) -> Res
     return Resolved(Answer.VALUE, None)
 
 
-def _from_context(board: boards.Board, node: boards.Node, item: model.Input, path: paths.Path) -> Resolved:
-    values = {"context": board.context(node), "parameter": node.step.properties}
+def _from_context(
+    board: boards.Board, node: boards.Node, item: model.Input, path: paths.Path, parameters: Mapping[str, Any]
+) -> Resolved:
+    values = {"context": board.context(node), PARAMETER: parameters}
     try:
         return Resolved(Answer.VALUE, paths.lookup(values, path))
     except KeyError:

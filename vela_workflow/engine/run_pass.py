@@ -35,6 +35,7 @@ The loop of a driver::
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -257,9 +258,7 @@ class Pass:
     def _values(self, node: boards.Node) -> list[tuple[paths.Path, Any]]:
         """The inputs that go into the parameters, with ``null`` for what is gone since the step started."""
         return [
-            (item.key, resolve.resolve(self._board, node, item).value)
-            for item in node.step.inputs
-            if item.key is not None
+            (item.key, found.value) for item, found, _ in resolve.in_order(self._board, node) if item.key is not None
         ]
 
     def _execute(self, node: boards.Node, values: list[tuple[paths.Path, Any]]) -> None:
@@ -343,18 +342,19 @@ class Pass:
     def _after_inputs(self, node: boards.Node, now: datetime) -> bool:
         board, step = self._board, node.step
         known: dict[str, Any] = {}
-        scripts: list[str] = []
-        for item in step.inputs:
-            found = resolve.resolve(board, node, item)
+        scripts: dict[str, Mapping[str, Any]] = {}
+        for item, found, parameters in resolve.in_order(board, node):
             if found.answer is resolve.Answer.PENDING:
                 node.pending_on = item
                 node.show(StepPhase.PENDING, "", f"Pending on Input: {item.source}")
                 return False
             if found.answer is resolve.Answer.NEVER:
+                if scripts:
+                    continue  # One of them may still give it.
                 outcome.fail(board, node, Reason.INPUT, found.message, now)
                 return True
             if found.answer is resolve.Answer.SCRIPT:
-                scripts.append(item.source)
+                scripts.setdefault(item.source, parameters)
             else:
                 known[item.source] = found.value
         node.pending_on = None
@@ -366,8 +366,9 @@ class Pass:
             seen = board.scope(node, known, tuple(scripts))
             self._hand_out(node, tasks.EvaluateCondition(step, node.id, step.condition, seen))
             return False
-        if scripts:
-            self._hand_out(node, tasks.EvaluateInput(step, node.id, scripts[0], board.scope(node, known)))
+        for source, parameters in scripts.items():
+            seen = dataclasses.replace(board.scope(node, known), parameter=dict(parameters))
+            self._hand_out(node, tasks.EvaluateInput(step, node.id, source, seen))
             return False
         return self._begin(node, now)
 

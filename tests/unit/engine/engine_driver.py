@@ -109,7 +109,8 @@ class Run:
                 self.log.append(f"if {task.step.name}")
                 one.condition(task, decide(task.expression, task.scope), self.now)
             case tasks.EvaluateInput():
-                one.input(task, self.script.get(task.expression, errors.WorkflowError("no such thing")), self.now)
+                found = self.script.get(task.expression, errors.WorkflowError("no such thing"))
+                one.input(task, found(task) if callable(found) else found, self.now)
             case tasks.CollectOutputs():
                 outputs = {output.name: "from group" for output in task.step.outputs}
                 one.finished(task, self.script.get(task.step.name, result.Succeeded(outputs)), self.now)

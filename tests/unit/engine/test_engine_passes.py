@@ -338,6 +338,29 @@ def test_inputs_are_put_into_the_parameters_of_every_attempt() -> None:
     assert run.steps[1]["properties"] == {"env": [{"name": "A"}], "n": 1}
 
 
+INPUTS_IN_ORDER = [
+    ("a path", ["parameter.a"], {"a": "old"}, "new", {"a": "new", "c0": "new"}),
+    ("a part", ["parameter.a.b"], {}, {"b": 1}, {"a": {"b": 1}, "c0": 1}),
+    ("what was not there before", ["parameter.a"], {}, "new", {"a": "new", "c0": "new"}),
+    ("a script", ['parameter.a + "!"', "parameter.c0"], {"a": "old"}, "new", {"a": "new", "c0": "new!", "c1": "new!"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("sources", "properties", "output", "wanted"),
+    [row[1:] for row in INPUTS_IN_ORDER],
+    ids=[row[0] for row in INPUTS_IN_ORDER],
+)
+def test_a_later_input_sees_what_earlier_ones_have_put_in(
+    sources: list[str], properties: dict[str, Any], output: Any, wanted: dict[str, Any]
+) -> None:
+    later = [{"from": source, "parameterKey": f"c{index}"} for index, source in enumerate(sources)]
+    run = Run(step("a", out="o"), step("b", inputs=[{"from": "o", "parameterKey": "a"}, *later], properties=properties))
+    run.go(a=result.Succeeded({"o": output}), **{'parameter.a + "!"': lambda task: task.scope.parameter["a"] + "!"})
+    assert run.shown() == ["a: succeeded", "b: succeeded"]
+    assert run.executed[-1].parameters == wanted
+
+
 def test_context_of_a_sub_step_and_stable_ids() -> None:
     run = Run(step("g", subs=[step("x")]))
     run.go()
