@@ -162,11 +162,17 @@ SHAPES = {
         import "vela/kube"
         apply: kube.#Apply & {$params: value: kind: "A"}
         output: kube.#Read & {$params: value: kind: "B"}
+        secret: {
+            apply: kube.#Apply & {$params: value: kind: "C"}
+            "by-name": kube.#Read & {$params: value: kind: "D"}
+        }
         """,
-        "apply output",
+        "apply output secret.apply secret.by-name",
         canned={"*": kind},
         outputs={
             "path": "apply.value.z",
+            "nested": "secret.apply.value.z",
+            "quoted": '(secret . "by-name".value.z) + secret["by-name"].value.z',
             "known": "output.value.z",
             "both": "apply.value.z + output.value.z",
             "spelt": '"\\(apply.value.z)"',
@@ -175,6 +181,8 @@ SHAPES = {
         },
         values={
             "path": "A",
+            "nested": "C",
+            "quoted": "DD",
             "known": "B",
             "both": "AB",
             "spelt": "A",

@@ -7,18 +7,20 @@ their users' paths: what is not found is looked for again with ``$returns`` put 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from vela_workflow import errors
 from vela_workflow.cue import scanner
 from vela_workflow.cue.program import Output
-from vela_workflow.cue.survey import Key
-from vela_workflow.cue.syntax import Field
+from vela_workflow.cue.survey import Key, Site
+from vela_workflow.cue.syntax import Field, Ref
 from vela_workflow.cue.template import Template, free_refs
 
 _RETURNS = "$returns"
 _PATH = re.compile(r"""(?!\d)[\w$#]+(?:\s*\.\s*[\w$#]+|\s*\.\s*"[^"\\]*"|\[\s*(?:\d+|"[^"\\]*")\s*\])*""")
 """A plain path, behind which a selector can be written; behind any other expression it would be a syntax error."""
+_SELECTOR = r"""\s*\.\s*(?:[\w$#]+|"[^"\\]*")|\[\s*(?:\d+|"[^"\\]*")\s*\]"""
+"""One selector of such a path."""
 _QUOTED = re.compile(r"""\s*"(?P<label>[^"\\]+)"\s*(?=[.\[])""")
 """The beginning of a path that CUE takes for a text: a label that is no identifier."""
 
@@ -87,17 +89,30 @@ def _candidates(expression: str, scanned: scanner.File) -> list[str]:
 
 def _moved(expression: str, scanned: scanner.File, template: Template) -> str:
     """An expression with ``$returns`` behind every operation of the newer form that it looks into."""
-    newer = {
-        site.path[0].name
-        for site in template.survey.sites
-        if isinstance(site.path[0], Key) and len(site.path) == 1 and site.action and not site.action.legacy
-    }
+    newer = {_names(site) for site in template.survey.sites if site.action and not site.action.legacy}
     text = expression
     for ref in sorted((ref for ref, _ in free_refs(scanned)), key=lambda ref: -ref.start):
-        if ref.name in newer and ref.tail and ref.tail[0] is not None and not ref.tail[0].startswith("$"):
-            end = ref.start + len(ref.name)
+        end = _end(text, ref, newer)
+        if end:
             text = f"{text[:end]}.{_RETURNS}{text[end:]}"
     return text
+
+
+def _names(site: Site) -> tuple[str | None, ...]:
+    """The path of a site as a reference has it."""
+    return tuple(part.name if isinstance(part, Key) else None for part in site.path)
+
+
+def _end(text: str, ref: Ref, operations: Collection[tuple[str | None, ...]]) -> int:
+    """Where in ``text`` the operation ends that a reference looks into; 0 when it looks into none."""
+    path = (ref.name, *ref.tail)
+    for size in range(len(ref.tail), 0, -1):
+        follower = path[size]
+        if path[:size] in operations and follower is not None and not follower.startswith("$"):
+            selectors = re.compile(f"(?:{_SELECTOR}){{{size - 1}}}")
+            found = selectors.match(text, ref.start + len(ref.name))
+            return found.end() if found is not None else 0
+    return 0
 
 
 def _body(text: str) -> str:
