@@ -167,7 +167,7 @@ async def test_an_unknown_name_is_never_the_local_cluster(clusters: registry.Reg
     assert clusters.client("") is clusters.client("local")
     with pytest.raises(errors.Unavailable) as caught:
         clusters.client("prod")
-    assert "cluster prod: no such cluster (joined: none has joined)" in caught.value.message
+    assert "cluster prod: no such cluster (none has joined)" in caught.value.message
     assert "cluster join" in caught.value.message
     assert namespace in caught.value.message
     assert "no such cluster" in (await clusters.probe("prod")).problem

@@ -70,9 +70,10 @@ def version(
 
     with kube.Kube(kubeconfig, context) as cluster:
         typer.echo(f"Kubernetes     {cluster.server_version()}  {cluster.server}")
-        crd = cluster.get_or_none(kube.CRDS, constants.WORKFLOW_RUN.crd_name)
-    served = ", ".join(one["name"] for one in crd["spec"]["versions"] if one["served"]) if crd else ""
-    typer.echo(f"WorkflowRun    {served or 'not installed; `vela-workflow install` does that'}")
+        run = constants.WORKFLOW_RUN
+        served = cluster.discover_or_none(run.api_version, run.kind) is not None
+    told = run.api_version.rpartition("/")[2] if served else "not installed; `vela-workflow install` does that"
+    typer.echo(f"WorkflowRun    {told}")
 
 
 @app.command(

@@ -17,6 +17,7 @@ from vela_workflow.api import constants
 from vela_workflow.cli import lazy, options, output
 from vela_workflow.cli.errors import AlreadyExists, CommandError, ExitCode, NotFound
 from vela_workflow.cli.output import Format, TextFormat
+from vela_workflow.errors import did_you_mean
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -31,7 +32,7 @@ LOCAL: Final = "local"
 PROBE_SECONDS: Final = 10.0
 
 app = lazy.family()
-group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+group = typer.Typer(cls=lazy.FullHelp, rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(
     group,
     name="cluster",
@@ -157,7 +158,7 @@ def ls(
         return
     headers = ["NAME", "ALIAS", "CREDENTIAL", "ENDPOINT", "LABELS"]
     rows: list[list[str | Text]] = [[Text(output.clean(cell)) for cell in _cells(one)] for one in found]
-    output.show(render.table(headers, rows))
+    output.show(render.table(headers, rows, output.columns()))
 
 
 def _cells(one: Cluster) -> Iterator[str]:
@@ -316,4 +317,5 @@ def _secret(cluster: Kube, name: str, system_namespace: str) -> JSON:
 
 
 def _unknown(name: str, known: Mapping[str, JSON]) -> NotFound:
-    return NotFound(f'there is no cluster "{name}" (joined: {", ".join(known) or "none"})')
+    joined = f"joined: {', '.join(known)}" if known else "none has joined"
+    return NotFound(f'there is no cluster "{name}" ({joined}){did_you_mean(name, known)}')

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vela_workflow.api import constants
-from vela_workflow.cli import kube, lazy, options, output, runs, view
+from vela_workflow.cli import completing, kube, lazy, options, output, runs, view
 from vela_workflow.cli.errors import CommandError
 from vela_workflow.cli.kube import Kube
 
@@ -21,14 +21,16 @@ app = lazy.family()
 def debug(
     cluster: Kube,
     name: options.Run,
-    step: Annotated[str, typer.Argument(metavar="STEP", help="Only this step.", show_default=False)] = "",
+    step: Annotated[
+        str, typer.Argument(metavar="STEP", help="Only this step.", show_default=False, autocompletion=completing.step)
+    ] = "",
 ) -> None:
     """Show what the templates of a run evaluated to.
 
     The operator keeps that for runs with the annotation workflowrun.oam.dev/debug: "true"; `run --debug` sets it.
     Values of Secrets that a template reads may be among it.
     """
-    run = cluster.get(kube.RUNS, name)
+    run = runs.find(cluster, name)
     seen = [one for one in view.read(run, runs.spec_steps(cluster, run)).walk() if one.id]
     chosen = [one for one in seen if not step or one.name == step]
     if not chosen:

@@ -155,10 +155,12 @@ def find(name: str) -> Source:
 
     path = Path(name)
     if not path.is_file():
-        built_in = definitions.built_in() / "steps" / f"{name}.cue"
-        if path.suffix or "/" in name or not built_in.is_file():
-            raise CommandError(f'there is no file "{name}", and no built-in step type of that name')
-        path = built_in
+        built_in = {file.stem: file for file in (definitions.built_in() / "steps").glob("*.cue")}
+        if name not in built_in:
+            files = [file.name for file in Path().glob("*.cue")]
+            hint = errors.did_you_mean(name, [*built_in, *files])
+            raise CommandError(f'there is no file "{name}", and no built-in step type of that name{hint}')
+        path = built_in[name]
     found = sources([path])
     if len(found) != 1:
         raise CommandError(f"{path} holds {len(found)} definitions; put the one to render into a file of its own")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from vela_workflow import errors
 from vela_workflow.api import constants
-from vela_workflow.cli import definition_files, lazy, options, output
+from vela_workflow.cli import completing, definition_files, lazy, options, output
 from vela_workflow.cli.errors import ApiError, NotFound
 from vela_workflow.cli.output import Format
 
@@ -25,7 +26,7 @@ JSON = dict[str, Any]
 CATEGORY: Final = "custom.definition.oam.dev/category"
 
 app = lazy.family()
-group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+group = typer.Typer(cls=lazy.FullHelp, rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(
     group,
     name="def",
@@ -137,7 +138,7 @@ def ls(
         return
     headers = ["NAME", "NAMESPACE", "CATEGORY", "DESCRIPTION"]
     rows = [[Text(output.clean(cell)) for cell in _row(one, wide=form is Format.WIDE)] for one in found]
-    output.show(render.table(headers, rows))
+    output.show(render.table(headers, rows, output.columns()))
 
 
 SHORT: Final = 70
@@ -164,7 +165,12 @@ def _row(definition: JSON, *, wide: bool) -> Iterator[str]:
 @options.connected
 def show(
     cluster: Kube,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the step type.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Name of the step type.", show_default=False, autocompletion=completing.step_type
+        ),
+    ],
     system_namespace: System = constants.DEFAULT_SYSTEM_NAMESPACE,
     form: Annotated[DefinitionFormat, typer.Option("--output", "-o", help="How to show it.")] = DefinitionFormat.CUE,
 ) -> None:
@@ -185,8 +191,11 @@ def _find(cluster: Kube, name: str, system_namespace: str) -> JSON:
     from vela_workflow.cli import kube
 
     resource = kube.of(constants.STEP_DEFINITION)
-    for namespace in dict.fromkeys((cluster.namespace, system_namespace)):
+    namespaces = tuple(dict.fromkeys((cluster.namespace, system_namespace)))
+    for namespace in namespaces:
         found = cluster.get_or_none(resource, name, namespace)
         if found is not None:
             return found
-    raise NotFound(f'there is no step type "{name}" in {cluster.namespace} or {system_namespace}; see `def ls`')
+    known = [one["metadata"]["name"] for namespace in namespaces for one in cluster.list(resource, namespace)]
+    hint = errors.did_you_mean(name, known) or "; see `vela-workflow def ls`"
+    raise NotFound(f'there is no step type "{name}" in {" or ".join(namespaces)}{hint}')

@@ -62,6 +62,10 @@ class NotFound(ApiError):
         self.what = what
 
 
+class Forbidden(ApiError):
+    """The user has no right to do that."""
+
+
 class AlreadyExists(ApiError):
     """An object of that name is there already."""
 

@@ -11,13 +11,13 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from vela_workflow.api import constants
 from vela_workflow.api.constants import Reason, RunPhase, StepPhase
-from vela_workflow.cli import kube, lazy, options, output, runs, view
-from vela_workflow.cli.errors import CommandError, NotFound
+from vela_workflow.cli import lazy, options, output, runs, view
+from vela_workflow.cli.errors import CommandError, Forbidden, NotFound
 from vela_workflow.cli.kube import Kube
 from vela_workflow.cli.output import TextFormat
 
@@ -69,9 +69,9 @@ def explain(cluster: Kube, name: options.Run, form: output.Text = TextFormat.TEX
     For each step that has not ended: what is missing, which objects it waits for and whether they are there, since
     when, and when it is looked at again.
     """
-    run = cluster.get(kube.RUNS, name)
+    run = runs.find(cluster, name)
     read = view.read(run, runs.spec_steps(cluster, run))
-    context = runs.context(cluster, run)
+    context, unseen = _context(cluster, run)
     now = view.now()
     found = [
         _looked_up(cluster, one, run["metadata"]["namespace"])
@@ -80,10 +80,20 @@ def explain(cluster: Kube, name: options.Run, form: output.Text = TextFormat.TEX
     if form is TextFormat.TEXT:
         for line in lines(read, found, head(read, run), now):
             output.say(line)
+        if unseen and not read.finished:
+            output.tell(f"what the operator remembers of {name} is not shown: {unseen}")
         return
     output.data(
         {"run": name, "phase": read.phase, "summary": head(read, run), "waiting": [asdict(o) for o in found]}, form
     )
+
+
+def _context(cluster: Kube, run: JSON) -> tuple[dict[str, str], str]:
+    """The context of a run; for a user who may not read it an empty one, and why. The status says much by itself."""
+    try:
+        return runs.context(cluster, run), ""
+    except Forbidden as error:
+        return {}, error.message
 
 
 def state(context: Mapping[str, str]) -> JSON:
@@ -150,10 +160,15 @@ def _reason(run: view.Run, step: view.Step, known: JSON, memory: JSON, resume_at
         why=str(known.get("message") or step.message or standard),
         failures=failures if isinstance(failures, int) else 0,
         objects=tuple(_objects(known.get("interests"))),
-        since=since.isoformat() if since else "",
-        next_look=following.isoformat() if following else "",
+        since=_stamp(since),
+        next_look=_stamp(following),
         hint=f"vela-workflow resume {run.name} --step {step.name}" if suspended else "",
     )
+
+
+def _stamp(moment: datetime | None) -> str:
+    """A moment as the API writes it, in whole seconds."""
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _next_look(step: view.Step, memory: JSON, since: datetime | None, now: datetime) -> datetime | None:

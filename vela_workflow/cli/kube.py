@@ -29,6 +29,7 @@ from vela_workflow.cli.errors import (
     ApiError,
     CommandError,
     Conflict,
+    Forbidden,
     Gone,
     NotFound,
     TimedOut,
@@ -225,14 +226,21 @@ class Kube:
 
     def discover(self, api_version: str, kind: str) -> Resource:
         """Find what a kind is called in URLs; raises ``CommandError`` when the server does not know it."""
+        found = self.discover_or_none(api_version, kind)
+        if found is None:
+            raise CommandError(f"the cluster has no kind {kind} in {api_version}{_install_hint(api_version)}")
+        return found
+
+    def discover_or_none(self, api_version: str, kind: str) -> Resource | None:
+        """What a kind is called in URLs, or ``None`` when the server does not know it. Every user may ask that."""
         try:
             found = self._answer("GET", api_version, [])
         except NotFound:
-            found = {}
+            return None
         for one in found.get("resources") or ():
             if one["kind"] == kind and "/" not in one["name"]:
                 return Resource(api_version, one["name"], bool(one["namespaced"]))
-        raise CommandError(f"the cluster has no kind {kind} in {api_version}{_install_hint(api_version)}")
+        return None
 
     def server_version(self) -> str:
         """The version of Kubernetes, such as ``v1.34.4``."""
@@ -361,7 +369,7 @@ def _error(code: int, status: JSON, server: str) -> ApiError:
         return _CONFLICTS.get(str(status.get("reason")), Conflict)(message, code=code)
     if code == 404:
         return NotFound(message, code=code, what=str((status.get("details") or {}).get("name") or ""))
-    return Gone(message, code=code) if code == 410 else ApiError(message, code=code)
+    return {403: Forbidden, 410: Gone}.get(code, ApiError)(message, code=code)
 
 
 def _cause(error: BaseException) -> str:

@@ -78,6 +78,11 @@ def load(path: str = "", context: str = "") -> Access:
     return _access(cluster, user, str(chosen.get("namespace") or "default"))
 
 
+def contexts(path: str = "") -> list[str]:
+    """The names of the contexts that can be chosen; raises ``CommandError`` when no kubeconfig can be read."""
+    return [str(name) for name in _merge(_paths(path), required=bool(path))["contexts"]]
+
+
 def _paths(path: str) -> list[Path]:
     if path:
         return [Path(path).expanduser()]

@@ -42,6 +42,10 @@ FOREIGN: Final[Mapping[str, str]] = {
 """What other programs for workflows call a command, and how it is called here."""
 
 
+_NOISE: Final = "Value error, "
+"""What the parser puts before its own words when a value is none of those that there are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One command: the module it is in (its ``app`` holds it), and the first sentence of its help."""
@@ -103,8 +107,25 @@ def group(entries: Mapping[str, Entry]) -> type[typer.core.TyperGroup]:
                 code = error.exit_code if isinstance(error, CommandError) else ExitCode.FAILED
                 typer.echo(f"error: {one_line(error)}", err=True)
                 raise typer.Exit(code) from None
+            except typer.BadParameter as error:
+                error.message = error.message.removeprefix(_NOISE)
+                raise
 
     return LazyGroup
+
+
+class FullHelp(typer.core.TyperGroup):
+    """A group whose help shows the first sentence of each command whole, on more than one line where it is long."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands and what each is for."""
+        entries = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.get_short_help_str(_WHOLE)) for name, entry in entries if entry])
+
+
+_WHOLE: Final = 1000
+"""Characters of a sentence that are shown: all of them."""
 
 
 def family() -> typer.Typer:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from vela_workflow.api.constants import RunPhase
-from vela_workflow.cli import kube, lazy, options, output, render, runs, view, watching
+from vela_workflow.cli import completing, kube, lazy, options, output, render, runs, view, watching
 from vela_workflow.cli.kube import Kube
 from vela_workflow.cli.output import Format, ObjectFormat
 
@@ -37,7 +37,12 @@ def ls(
     everywhere: options.AllNamespaces = False,
     phase: Annotated[
         list[str] | None,
-        typer.Option(metavar="PHASE,...", help=f"Only runs in these phases: {', '.join(PHASES)}.", show_default=False),
+        typer.Option(
+            metavar="PHASE,...",
+            help=f"Only runs in these phases: {', '.join(PHASES)}.",
+            show_default=False,
+            autocompletion=completing.phase,
+        ),
     ] = None,
     selector: options.Selector = "",
     form: output.List = Format.TABLE,
@@ -63,7 +68,9 @@ def ls(
         output.tell(f"no runs {place}{' that match' if wanted or selector else ''}")
         return
     items = [view.read(run) for run in found]
-    output.show(render.runs(items, view.now(), namespaces=everywhere, wide=form is Format.WIDE))
+    output.show(
+        render.runs(items, view.now(), namespaces=everywhere, wide=form is Format.WIDE, columns=output.columns())
+    )
 
 
 @app.command(
@@ -89,7 +96,7 @@ def status(
     if watch:
         code = watching.watch(cluster, name, seconds=timeout, wait_suspended=not no_wait_suspended)
         raise typer.Exit(code)
-    run = cluster.get(kube.RUNS, name)
+    run = runs.find(cluster, name)
     output.show(render.tree(view.read(run, runs.spec_steps(cluster, run)), view.now()))
 
 
@@ -99,4 +106,4 @@ def status(
 @options.connected
 def show(cluster: Kube, name: options.Run, form: output.Object = ObjectFormat.YAML) -> None:
     """Print a run as it is stored."""
-    output.obj(cluster.get(kube.RUNS, name), form)
+    output.obj(runs.find(cluster, name), form)

@@ -61,7 +61,7 @@ def logs(
 
     Only steps whose template says where its logs are have any, such as build-push-image and apply-job.
     """
-    run = cluster.get(kube.RUNS, name)
+    run = runs.find(cluster, name)
     found = sources(runs.context(cluster, run), name, step)
     containers: list[Container] = []
     shown = False

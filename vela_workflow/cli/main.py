@@ -5,6 +5,7 @@ Nothing is imported here that ``--help`` does not need.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Final
 
 import typer
 
-from vela_workflow.cli import lazy
+from vela_workflow.cli import errors, lazy
 from vela_workflow.cli.lazy import Entry
 
 _HERE: Final = "vela_workflow.cli"
@@ -42,6 +43,9 @@ COMMANDS: Final[dict[str, Entry]] = {
 """Every command; the help is the first sentence of the command's own."""
 
 _PLUGIN_PREFIX: Final = "kubectl-"
+
+_UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+"""How an output that cannot be written is refused. A pipe that was closed early is no error, and ends quietly."""
 
 app = typer.Typer(
     cls=lazy.group(COMMANDS),
@@ -84,7 +88,15 @@ def main() -> None:
         from typer import completion
 
         completion.get_completion_inspect_parameters()  # registers the shells
-    app(prog_name=name, complete_var=lazy.COMPLETE)
+    try:
+        app(prog_name=name, complete_var=lazy.COMPLETE)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        sys.stderr.write(f"error: cannot write the output: {error.strerror}\n")
+        # What is still in the buffer of standard output would fail once more when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(errors.ExitCode.FAILED)
 
 
 if __name__ == "__main__":

@@ -12,20 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-
-def complete_run(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of runs for shell completion; nothing when the cluster does not answer."""
-    from vela_workflow.cli import errors, kube
-
-    known = ctx.params
-    try:
-        with kube.Kube(
-            known.get("kubeconfig") or "", known.get("context") or "", known.get("namespace") or ""
-        ) as cluster:
-            names = [run["metadata"]["name"] for run in cluster.list(kube.RUNS)]
-    except errors.CommandError:
-        return []
-    return [name for name in names if name.startswith(incomplete)]
+from vela_workflow.cli import completing
 
 
 def _seconds(text: str) -> float:
@@ -45,20 +32,41 @@ Kubeconfig = Annotated[
     str,
     typer.Option("--kubeconfig", metavar="FILE", help="Kubeconfig to use, instead of KUBECONFIG or ~/.kube/config."),
 ]
-Context = Annotated[str, typer.Option("--context", metavar="NAME", help="Context of the kubeconfig to use.")]
+Context = Annotated[
+    str,
+    typer.Option(
+        "--context", metavar="NAME", help="Context of the kubeconfig to use.", autocompletion=completing.context
+    ),
+]
 Namespace = Annotated[
-    str, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace; by default that of the context.")
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        help="Namespace; by default that of the context.",
+        autocompletion=completing.namespace,
+    ),
 ]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Look into all namespaces.")]
 Run = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of the run.", show_default=False, autocompletion=complete_run)
+    str, typer.Argument(metavar="NAME", help="Name of the run.", show_default=False, autocompletion=completing.run)
 ]
 Runs = Annotated[
-    list[str], typer.Argument(metavar="NAME", help="Names of runs.", show_default=False, autocompletion=complete_run)
+    list[str], typer.Argument(metavar="NAME", help="Names of runs.", show_default=False, autocompletion=completing.run)
 ]
-Step = Annotated[str | None, typer.Option("--step", metavar="STEP", help="Only this step, by its name.")]
+Step = Annotated[
+    str | None,
+    typer.Option("--step", metavar="STEP", help="Only this step, by its name.", autocompletion=completing.step),
+]
 FromStep = Annotated[
-    str | None, typer.Option("--step", metavar="STEP", help="Start at this step, by its name, not at the first.")
+    str | None,
+    typer.Option(
+        "--step",
+        metavar="STEP",
+        help="Start at this step, by its name, not at the first.",
+        autocompletion=completing.step,
+    ),
 ]
 Selector = Annotated[
     str, typer.Option("--selector", "-l", metavar="LABELS", help="Only runs with these labels, such as app=shop.")

@@ -76,10 +76,15 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
+def columns() -> int | None:
+    """The width of the terminal; ``None`` where there is none, so that nothing needs to be shortened."""
+    return console().width if console().is_terminal else None
+
+
 def show(renderable: RenderableType) -> None:
     """Print a table, tree or text; in a pipe without trailing blanks."""
     if console().is_terminal:
-        console().print(renderable)
+        console().print(renderable, crop=False)
         return
     from rich.console import Console
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 from vela_workflow import errors, settings
 from vela_workflow.authoring import testing
 from vela_workflow.cli.errors import CommandError
-from vela_workflow.cue.command import CueCommand
+from vela_workflow.cue.command import CUE_VERSION, CueCommand
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
 from vela_workflow.engine import result
@@ -155,7 +155,7 @@ def find_cue(chosen: str = "") -> str:
     if found is None:
         raise CommandError(
             f'templates are evaluated by the cue command, and there is no "{name}"; install it '
-            f"(go install cuelang.org/go/cmd/cue@latest), or name it with --cue or {settings.PREFIX}CUE"
+            f"(go install cuelang.org/go/cmd/cue@{CUE_VERSION}), or name it with --cue or {settings.PREFIX}CUE"
         )
     return found
 

@@ -57,18 +57,49 @@ def phase(word: str) -> Text:
     return Text(word or NOT_STARTED, style=STYLES.get(word, ""))
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
-    """Columns as kubectl shows them: no lines, nothing wrapped."""
-    shown = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+GAP: Final = 3
+"""Blanks between two columns."""
+
+ELASTIC: Final[dict[str, int]] = {"STEP": 10, "DESCRIPTION": 30, "MESSAGE": 30}
+"""Columns that are shortened where a terminal is narrow, down to this width. Names and phases never are: they are there
+to be copied, so lines that are still too long are left to the terminal."""
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str | Text]], columns: int | None = None) -> Table:
+    """Columns as kubectl shows them: no lines, nothing wrapped; ``columns`` is the width of the terminal."""
+    cells = [[cell if isinstance(cell, Text) else Text(clean(cell)) for cell in row] for row in rows]
+    widths = [max([len(header), *(row[at].cell_len for row in cells)]) for at, header in enumerate(headers)]
+    over = 0 if columns is None else _length(widths) - columns
+    for at, header in enumerate(headers):
+        least = max(len(header), ELASTIC.get(header, widths[at]))
+        saved = min(over, widths[at] - least)
+        if saved > 0:
+            over -= saved
+            widths[at] -= saved
+            for row in cells:
+                row[at].truncate(widths[at], overflow="ellipsis")
+    shown = Table(box=None, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    shown.width = _length(widths) if over > 0 else None
     for header in headers:
         shown.add_column(header, no_wrap=True, overflow="fold")
-    for row in rows:
-        shown.add_row(*(cell if isinstance(cell, Text) else Text(clean(cell)) for cell in row))
+    for row in cells:
+        shown.add_row(*row)
     return shown
 
 
-def runs(items: Sequence[view.Run], now: datetime, *, namespaces: bool = False, wide: bool = False) -> Table:
-    """The table of ``ls``."""
+def _length(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def runs(
+    items: Sequence[view.Run],
+    now: datetime,
+    *,
+    namespaces: bool = False,
+    wide: bool = False,
+    columns: int | None = None,
+) -> Table:
+    """The table of ``ls``; ``columns`` is the width of the terminal."""
     headers = ["NAME", "PHASE", "STEPS", "STEP", "SINCE", "AGE"]
     if namespaces:
         headers.insert(0, "NAMESPACE")
@@ -89,7 +120,7 @@ def runs(items: Sequence[view.Run], now: datetime, *, namespaces: bool = False, 
         if wide:
             row += [view.duration(run.seconds(now)), " ".join(run.message.split())]
         rows.append(row)
-    return table(headers, rows)
+    return table(headers, rows, columns)
 
 
 def tree(run: view.Run, now: datetime) -> Group:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vela_workflow.api import constants
 from vela_workflow.cli import kube
-from vela_workflow.cli.errors import Conflict, Gone, NotFound, Unreachable
+from vela_workflow.cli.errors import ApiError, Conflict, Gone, NotFound, Unreachable
+from vela_workflow.errors import did_you_mean
 
 if TYPE_CHECKING:
     from vela_workflow.engine.commands import Command
@@ -20,13 +21,40 @@ RECONNECT_DELAYS: Final = (0.2, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds to wait before each try to get a broken watch back."""
 
 
+def find(cluster: kube.Kube, name: str, namespace: str = "") -> JSON:
+    """A run; raises ``NotFound`` that says which one was most likely meant."""
+    try:
+        return cluster.get(kube.RUNS, name, namespace)
+    except NotFound as error:
+        raise _with_hint(cluster, error, name, namespace) from None
+
+
+def delete(cluster: kube.Kube, name: str) -> None:
+    """Delete a run; raises as ``find``."""
+    try:
+        cluster.delete(kube.RUNS, name)
+    except NotFound as error:
+        raise _with_hint(cluster, error, name, "") from None
+
+
+def _with_hint(cluster: kube.Kube, error: NotFound, name: str, namespace: str) -> NotFound:
+    """The error with the run that was most likely meant, if there is one and the user may list runs."""
+    if error.what != name:
+        return error
+    try:
+        known = [run["metadata"]["name"] for run in cluster.list(kube.RUNS, namespace)]
+    except ApiError:
+        return error
+    return NotFound(f"{error.message}{did_you_mean(name, known)}", code=error.code, what=error.what)
+
+
 def follow(cluster: kube.Kube, name: str, deadline: kube.Deadline, namespace: str = "") -> Iterator[JSON]:
     """The run as it is now, and then after each of its changes, pushed by the server.
 
     Ends only by an error: ``NotFound`` (also when the run is deleted), ``TimedOut`` after ``deadline``, ``Unreachable``
     when a lost connection cannot be had again.
     """
-    run = cluster.get(kube.RUNS, name, namespace)
+    run = find(cluster, name, namespace)
     broken = 0
     while True:
         yield run
@@ -78,7 +106,7 @@ def command(cluster: kube.Kube, name: str, asked: Callable[[JSON], Command]) -> 
     changed in between, so the patch always fits what is there (decisions 25 and 27).
     """
     for tries in range(1, CONFLICT_TRIES + 1):
-        run = cluster.get(kube.RUNS, name)
+        run = find(cluster, name)
         wanted = asked(run.get("status") or {})
         if not wanted.patch:
             return wanted.message
@@ -100,7 +128,7 @@ def context_name(run: JSON) -> str:
 
 
 def context(cluster: kube.Kube, run: JSON) -> dict[str, str]:
-    """What the context ConfigMap of a run holds; empty when there is none."""
+    """What the context ConfigMap of a run holds; empty when there is none. Raises ``Forbidden``."""
     found = cluster.get_or_none(kube.CONFIG_MAPS, context_name(run), run["metadata"]["namespace"])
     return dict((found or {}).get("data") or {})
 

@@ -10,9 +10,11 @@ import secrets
 from functools import partial
 from typing import Any
 
+import typer
+
 from vela_workflow.api import constants
 from vela_workflow.cli import kube, lazy, options, output, runs, view
-from vela_workflow.cli.errors import CommandError
+from vela_workflow.cli.errors import CommandError, ExitCode, NotFound
 from vela_workflow.cli.kube import Kube
 from vela_workflow.engine import commands
 
@@ -69,7 +71,7 @@ def restart(cluster: Kube, name: options.Run, step: options.FromStep = None) -> 
     From a step on means: that step, and the steps that come after it or use what it gives. The step must have ended.
     Results of the others are kept. To leave the old run as it is, use rerun.
     """
-    run = cluster.get(kube.RUNS, name)
+    run = runs.find(cluster, name)
     metadata = run["metadata"]
     pending = (metadata.get("annotations") or {}).get(constants.ANNOTATION_RESTART)
     if pending:
@@ -102,8 +104,16 @@ def _check_step(run: view.Run, name: str) -> None:
 def delete(cluster: Kube, names: options.Runs) -> None:
     """Delete runs.
 
-    With what they remember; objects that their steps applied stay.
+    With what they remember; objects that their steps applied stay. A run that is not there does not keep the others.
     """
+    code = ExitCode.OK
     for name in names:
-        cluster.delete(kube.RUNS, name)
-        output.say(f"workflowrun.core.oam.dev/{name} deleted")
+        try:
+            runs.delete(cluster, name)
+        except NotFound as error:
+            output.tell(f"error: {error.message}")
+            code = ExitCode.FAILED
+        else:
+            output.say(f"workflowrun.core.oam.dev/{name} deleted")
+    if code:
+        raise typer.Exit(code)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from vela_workflow.api import constants
-from vela_workflow.cli import kube, lazy, manifests, options, output, watching
+from vela_workflow.cli import kube, lazy, manifests, options, output, runs, watching
 from vela_workflow.cli.errors import AlreadyExists, CommandError
 from vela_workflow.cli.kube import Kube
 
@@ -92,7 +92,7 @@ def rerun(
     The new run has the spec, labels and annotations of the old one, which stays as it is. To run steps again in the
     same run, use restart.
     """
-    wanted = manifests.with_values(manifests.again(cluster.get(kube.RUNS, run)), values or ())
+    wanted = manifests.with_values(manifests.again(runs.find(cluster, run)), values or ())
     created = _create(cluster, manifests.named(wanted, name) if name else wanted, form)
     if watch:
         _watch(cluster, [created], timeout, wait_suspended=not no_wait_suspended)

@@ -154,9 +154,9 @@ class Registry:
         problem = next((follower.problem for follower in self._followers if follower.problem), "")
         if problem:
             return f"cluster {cluster}: the Secrets of joined clusters cannot be read: {problem}"
-        known = ", ".join(sorted(self._members)) or "none has joined"
+        known = f"joined: {', '.join(sorted(self._members))}" if self._members else "none has joined"
         return (
-            f"cluster {cluster}: no such cluster (joined: {known}); join it with `vela-workflow cluster join`, "
+            f"cluster {cluster}: no such cluster ({known}); join it with `vela-workflow cluster join`, "
             f"or put its Secret into namespace {self._settings.namespace}"
         )
 

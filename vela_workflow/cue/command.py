@@ -20,6 +20,7 @@ import shutil
 import tempfile
 from collections import deque
 from pathlib import Path
+from typing import Final
 
 import orjson
 
@@ -28,6 +29,9 @@ from vela_workflow.cue import batch, trials
 from vela_workflow.cue.library import Library
 from vela_workflow.cue.naming import OUT
 from vela_workflow.cue.sandbox import Child, LimitExceeded, Limits, Sandbox
+
+CUE_VERSION: Final = "v0.17.1"
+"""The version of ``cue`` that templates are tested with."""
 
 CUE_LANGUAGE = "v0.17.0"
 """The language version that programs are read with, so that a newer command changes nothing."""

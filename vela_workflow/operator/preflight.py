@@ -20,12 +20,10 @@ from vela_workflow import errors
 from vela_workflow.clusters import credentials
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.cue import sandbox
+from vela_workflow.cue.command import CUE_VERSION
 from vela_workflow.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-CUE_VERSION: Final = "v0.17.1"
-"""The version of ``cue`` that templates are tested with."""
 
 _CUE_HINT: Final = (
     f"install cue {CUE_VERSION} (https://cuelang.org), or say where it is with --cue or VELA_WORKFLOW_CUE"

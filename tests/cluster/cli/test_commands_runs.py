@@ -10,6 +10,7 @@ import pytest
 import yaml
 from cli_support import EXECUTING, FAILED, RUN, STEPS, SUCCEEDED, SUSPENDED, UNATTENDED, Cli, Runs, entry
 
+from tools.rest import Api
 from vela_workflow.api import constants
 from vela_workflow.cli import kube
 from vela_workflow.cli import runs as on_cluster
@@ -282,23 +283,71 @@ def test_delete(cli: Cli, runs: Runs) -> None:
         runs.create(name)
     assert cli("delete", "a", "b").lines == [f"workflowrun.core.oam.dev/{name} deleted" for name in "ab"]
     assert runs.names() == ["c"]
-    missing = f'error: workflowruns.core.oam.dev "a" not found in namespace {runs.namespace}\n'
-    assert cli("delete", "a").err == missing
+    runs.create("build-image")
+    done = cli("delete", "a", "c", "biuld-image")
+    assert (done.code, done.lines) == (1, ["workflowrun.core.oam.dev/c deleted"])
+    missing = f'error: workflowruns.core.oam.dev "{{}}" not found in namespace {runs.namespace}'
+    assert done.err.splitlines() == [
+        missing.format("a"),
+        f"{missing.format('biuld-image')}; did you mean build-image?",
+    ]
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "show", "explain", "wait", "suspend", "restart", "rerun", "logs", "debug"]
+)
+def test_a_misspelt_name_is_put_right(cli: Cli, runs: Runs, command: str) -> None:
+    runs.create("build-image")
+    done = cli(command, "biuld-image")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("; did you mean build-image?\n")
 
 
 # --- who asks
 
 
 def test_rights_are_those_of_the_user(cli: Cli, runs: Runs, tmp_path: Path) -> None:
-    config = yaml.safe_load(cli.kubeconfig.read_text(encoding="utf-8"))
-    for user in config["users"]:
-        user["user"]["as"] = "jane"
-    file = tmp_path / "kubeconfig"
-    file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    with Cli(file, runs.namespace) as jane:
+    with _as(cli, "jane", tmp_path) as jane:
         done = jane("ls")
     assert done.code == 1
     assert done.err.startswith('error: workflowruns.core.oam.dev is forbidden: User "jane" cannot list')
+
+
+def _as(cli: Cli, user: str, folder: Path) -> Cli:
+    """The same cluster and namespace for another user."""
+    config = yaml.safe_load(cli.kubeconfig.read_text(encoding="utf-8"))
+    for one in config["users"]:
+        one["user"]["as"] = user
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return Cli(file, cli.namespace)
+
+
+def test_a_user_who_may_only_read_runs_sees_what_they_say(cli: Cli, runs: Runs, admin: Api, tmp_path: Path) -> None:
+    runs.create("one", EXECUTING)
+    rbac = "rbac.authorization.k8s.io"
+    rule = {"apiGroups": [constants.GROUP], "resources": [RUN.plural], "verbs": ["get"]}
+    role = {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": {"name": "reader"}, "rules": [rule]}
+    reader = {"kind": "User", "apiGroup": rbac, "name": "reader"}
+    binding = {
+        "apiVersion": f"{rbac}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "reader"},
+        "subjects": [reader],
+    }
+    for body in (role, binding):
+        admin.create(body, runs.namespace)
+    with _as(cli, "reader", tmp_path) as reading:
+        explained = reading("explain", "one")
+        assert explained.code == 0
+        assert explained.lines[0].startswith("one is executing")
+        assert 'not shown: configmaps "workflow-one-context" is forbidden' in explained.err
+        missing = reading("status", "onne")
+        assert missing.err == f'error: workflowruns.core.oam.dev "onne" not found in namespace {runs.namespace}\n'
+        told = reading("version", namespace=False)
+        assert (told.code, told.err) == (0, "")
+        assert "WorkflowRun    v1alpha1" in told.out
 
 
 def test_wrong_credentials(cli: Cli, tmp_path: Path) -> None:
@@ -330,15 +379,35 @@ def test_an_untrusted_server(cli: Cli, tmp_path: Path) -> None:
         assert careless("ls", "-A").code == 0
 
 
-def test_names_are_completed(cli: Cli, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("command", "words", "offered"),
+    [
+        pytest.param("status", "dep", ["deploy-1", "deploy-2"], id="run"),
+        pytest.param("resume", "build --step a", ["approve"], id="step"),
+        pytest.param("resume", "build --step", ["build", "approve", "release"], id="every-step"),
+        pytest.param("debug", "build re", ["release"], id="step-as-an-argument"),
+        pytest.param("def show", "say", ["say-hello"], id="step-type"),
+        pytest.param("ls", "--namespace kube-s", ["kube-system"], id="namespace"),
+    ],
+)
+def test_names_are_completed(
+    cli: Cli, runs: Runs, monkeypatch: pytest.MonkeyPatch, command: str, words: str, offered: list[str]
+) -> None:
     for name in ("deploy-1", "deploy-2", "build"):
         runs.create(name)
+    step_type = constants.STEP_DEFINITION
+    metadata = {"name": "say-hello", "namespace": runs.namespace}
+    schematic = {"cue": {"template": "parameter: {}"}}
+    definition = {"apiVersion": step_type.api_version, "kind": step_type.kind, "metadata": metadata}
+    runs.admin.create({**definition, "spec": {"schematic": schematic}}, runs.namespace)
+    typed = f"vela-workflow {command} --kubeconfig {cli.kubeconfig} -n {runs.namespace} {words}"
+    empty = words.endswith("--step")
     for key, value in {
         "_VELA_WORKFLOW_COMPLETE": "complete_bash",
-        "COMP_WORDS": f"vela-workflow status --kubeconfig {cli.kubeconfig} -n {runs.namespace} dep",
-        "COMP_CWORD": "6",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - (not empty)),
     }.items():
         monkeypatch.setenv(key, value)
     process = cli.start()
     assert process.stdout is not None
-    assert process.stdout.read().split() == ["deploy-1", "deploy-2"]
+    assert process.stdout.read().split() == offered

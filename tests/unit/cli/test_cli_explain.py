@@ -43,7 +43,7 @@ def test_a_waiting_step_tells_what_it_waits_for() -> None:
     (found,) = reasons(run({**WAIT, "message": "waiting for status.readyReplicas"}), remembered)
     assert found.why == "waiting for status.readyReplicas"
     assert found.objects == (explain.Object("", "apps/v1", "Deployment", "n", "web"),)
-    assert found.since == "2026-01-01T11:59:40+00:00"
+    assert found.since == "2026-01-01T11:59:40Z"
     assert view.time(found.next_look) == datetime(2026, 1, 1, 12, 0, 25, tzinfo=UTC), "the pauses are 25 s by now"
 
 
@@ -170,7 +170,7 @@ def test_text() -> None:
         "step wait: running (Wait)",
         "  why:       waiting for x",
         "  waits for: Deployment n/web (apps/v1)",
-        "  since:     20s (2026-01-01T11:59:40+00:00)",
+        "  since:     20s (2026-01-01T11:59:40Z)",
         "  next look: at once when one of these changes, at the latest in 25s",
     ]
 

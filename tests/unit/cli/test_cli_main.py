@@ -66,6 +66,22 @@ def test_help_lists_every_command(runner: CliRunner) -> None:
         assert entry.help.split()[0] in shown
 
 
+@pytest.mark.parametrize("name", ["def", "cluster"])
+def test_help_of_a_group_cuts_no_sentence(runner: CliRunner, name: str) -> None:
+    shown = runner.invoke(main.app, [name, "--help"], env={"COLUMNS": "80"}).stdout
+    listed = shown.partition("Commands:")[2].partition("Examples:")[0]
+    assert "..." not in listed
+    assert listed.strip().endswith(".")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "ls --help", "completion bash"])
+def test_an_output_that_cannot_be_written_is_told_in_one_line(arguments: str) -> None:
+    command = [sys.executable, "-m", "vela_workflow.cli.main", *arguments.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: cannot write the output: No space left on device\n")
+
+
 def test_version(runner: CliRunner) -> None:
     told = runner.invoke(main.app, ["--version"]).stdout.split()
     assert told[:3:2] == ["vela-workflow", "cue"]
@@ -83,7 +99,7 @@ def test_version(runner: CliRunner) -> None:
         pytest.param(["def", "list"], "No such command 'list'. Did you mean 'ls'?", id="the-same-in-a-group"),
         pytest.param(["cluster", "retry"], "No such command 'retry'.", id="a-command-of-others-that-is-not-here"),
         pytest.param(["status"], "Missing argument 'NAME'", id="missing-name"),
-        pytest.param(["ls", "-o", "xml"], "'xml' is not one of", id="unknown-format"),
+        pytest.param(["ls", "-o", "xml"], "'--output' / '-o': 'xml' is not one of", id="unknown-format"),
         pytest.param(["ls", "--phase", "running"], 'no phase "running"', id="unknown-phase"),
         pytest.param(["wait", "a", "--timeout", "10"], "a bare number has no unit", id="bare-timeout"),
         pytest.param(["wait", "a", "--timeout", "0s"], "no time to wait", id="no-time"),
@@ -131,7 +147,11 @@ def test_completion_script(runner: CliRunner, shell: str) -> None:
     [
         pytest.param("vela-workflow st", ["status"], id="command"),
         pytest.param("vela-workflow wait --for s", ["succeeded", "suspended"], id="value"),
+        pytest.param("vela-workflow ls --phase s", ["suspending", "succeeded"], id="phase"),
+        pytest.param("vela-workflow ls --phase failed,su", ["failed,suspending", "failed,succeeded"], id="next-phase"),
+        pytest.param("vela-workflow ls --context h", ["here"], id="context"),
         pytest.param("vela-workflow status x", [], id="name-without-a-cluster"),
+        pytest.param("vela-workflow resume x --step a", [], id="step-without-a-cluster"),
     ],
 )
 def test_completion(words: str, completed: list[str], kubeconfig_file: Path) -> None:

@@ -86,6 +86,24 @@ def test_wide_table_of_all_namespaces_is_not_cut_in_a_pipe(capsys: pytest.Captur
     assert lines[1].split() == ["shop", "deploy", "executing", "1/3", "test", "2m", "1h", "10m", long]
 
 
+@pytest.mark.parametrize(
+    ("columns", "step"),
+    [
+        pytest.param(None, "a-step-with-a-long-name", id="no-terminal"),
+        pytest.param(200, "a-step-with-a-long-name", id="wide"),
+        pytest.param(70, "a-step-with-a-lo…", id="as-much-as-needed"),
+        pytest.param(40, "a-step-wi…", id="not-below-what-can-be-read"),
+    ],
+)
+def test_a_narrow_terminal_shortens_steps_and_never_names(
+    columns: int | None, step: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = replace(RUN, name="a-name-to-be-copied", current="a-step-with-a-long-name")
+    lines = shown(render.runs([run], NOW, columns=columns), capsys)
+    assert lines[1].split() == ["a-name-to-be-copied", "executing", "1/3", step, "2m", "1h"]
+    assert columns is None or columns < 70 or max(map(len, lines)) <= columns
+
+
 def test_every_phase_has_a_mark_and_a_colour() -> None:
     from vela_workflow.api.constants import RunPhase, StepPhase
 

@@ -15,6 +15,7 @@ import yaml
 
 from tests.conftest import ROOT
 from vela_workflow import settings
+from vela_workflow.cue.command import CUE_VERSION
 from vela_workflow.operator import preflight
 
 JSON = dict[str, Any]
@@ -99,9 +100,9 @@ async def test_another_version_of_cue_is_told(tmp_path: Path, caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         assert await preflight.cue_version(str(command)) == "v0.9.0"
     (told,) = caplog.messages
-    assert told.startswith(f"cue is v0.9.0; templates are tested with {preflight.CUE_VERSION}")
+    assert told.startswith(f"cue is v0.9.0; templates are tested with {CUE_VERSION}")
 
 
 def test_the_version_of_cue_is_that_of_the_image() -> None:
     image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert re.findall(r"ARG CUE_VERSION=(\S+)", image) == [preflight.CUE_VERSION]
+    assert re.findall(r"ARG CUE_VERSION=(\S+)", image) == [CUE_VERSION]
