@@ -130,10 +130,132 @@ def _another(told: JSON) -> Any:
         pytest.param("image.digest=latest", "digest", id="no-digest"),
         pytest.param("leaderElection.enabled=false", "several replicas need leaderElection", id="nobody-elected"),
         pytest.param("logging.level=TRACE", "level", id="unknown-level"),
+        pytest.param(
+            "replicaCount=1,leaderElection.enabled=false,sharding.shards=2", "several shards need", id="shards"
+        ),
+        pytest.param("leaderElection.leaseTrusted=20", "leaseTrusted, and that less", id="trusted-for-too-long"),
+        pytest.param("leaderElection.leaseRetry=10", "leaseRetry must be less", id="retry-too-slow"),
+        pytest.param("fullnameOverride=1-name", "fullnameOverride", id="no-name-for-a-service"),
     ],
 )
 def test_wrong_values_are_refused(chart: Chart, argument: str, said: str) -> None:
     assert said in chart.refusal(f"--set={argument}")
+
+
+class Strict(yaml.SafeLoader):
+    """Refuses what is said twice, of which the last one would count without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> JSON:
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"twice, near line {node.start_mark.line}: {keys}"
+        found: JSON = super().construct_mapping(node, deep)
+        return found
+
+
+@pytest.mark.parametrize("values", SETS, ids=lambda path: path.stem)
+def test_nothing_is_said_twice(chart: Chart, values: Path) -> None:
+    assert list(yaml.load_all(chart.text("--values", values), Strict))
+
+
+def test_further_labels_replace_none_of_the_chart_and_the_nearer_ones_win(chart: Chart) -> None:
+    name = r"app\.kubernetes\.io/name"
+    given = f"commonLabels.{name}=x,commonLabels.team=all,podLabels.team=own,podLabels.{name}=y"
+    (deployment,) = [one for one in chart.objects("--set", given) if one["kind"] == "Deployment"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert (labels["team"], deployment["metadata"]["labels"]["team"]) == ("own", "all")
+
+
+@pytest.mark.parametrize("values", SETS, ids=lambda path: path.stem)
+def test_no_pod_but_those_of_the_operator_is_found_by_its_selectors(chart: Chart, values: Path) -> None:
+    """A Pod of a Job would keep the PodDisruptionBudget from being reckoned, and so Nodes from being drained."""
+    objects = chart.objects("--values", values, "--is-upgrade")
+    (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
+    selector = deployment["spec"]["selector"]["matchLabels"].items()
+    others = [
+        one if one["kind"] == "Pod" else one["spec"]["template"] for one in objects if one["kind"] in {"Pod", "Job"}
+    ]
+    assert not [one for one in others if selector <= one["metadata"]["labels"].items()]
+
+
+def test_names_of_jobs_and_services_fit_however_long_those_of_release_and_namespace_are(chart: Chart) -> None:
+    name, namespace = "a" * 53, "n" * 63
+    text = chart.text("--set", f"fullnameOverride={name},namespaceOverride={namespace}", "--is-upgrade")
+    limited = [
+        one for one in yaml.safe_load_all(text) if one and one["kind"] in {"Job", "Service", "Pod", "Deployment"}
+    ]
+    assert {one["kind"] for one in limited} == {"Job", "Service", "Pod", "Deployment"}
+    assert max(len(one["metadata"]["name"]) for one in limited) <= 63
+
+
+def test_all_is_in_the_namespace_that_is_given(chart: Chart) -> None:
+    objects = chart.objects(
+        "--set", "namespaceOverride=flows,metrics.dashboard.enabled=true,networkPolicy.enabled=true"
+    )
+    placed = {one["metadata"].get("namespace") for one in objects}
+    assert placed == {"flows", None}
+    of_the_cluster = {one["kind"] for one in objects if "namespace" not in one["metadata"]}
+    assert of_the_cluster == {
+        "ClusterRole", "ClusterRoleBinding", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration",
+    }  # fmt: skip
+    assert environment(objects)["VELA_WORKFLOW_SYSTEM_NAMESPACE"] == "flows"
+    subjects = [subject for one in objects for subject in one.get("subjects", ())]
+    assert {subject["namespace"] for subject in subjects} == {"flows"}
+
+
+def test_without_roles_there_is_nothing_that_needs_one_of_its_own(chart: Chart) -> None:
+    objects = chart.objects("--set=rbac.create=false", "--is-upgrade")
+    assert {one["kind"] for one in objects} & {
+        "Role",
+        "ClusterRole",
+        "RoleBinding",
+        "ClusterRoleBinding",
+        "Job",
+        "Pod",
+    } == set()
+
+
+def test_the_job_for_crds_may_do_nothing_else(chart: Chart) -> None:
+    objects = chart.objects("--is-upgrade", "--show-only=templates/crds-upgrade.yaml")
+    rules = [rule for one in objects for rule in one.get("rules", ())]
+    assert {resource for rule in rules for resource in rule["resources"]} == {"customresourcedefinitions"}
+    assert {one["kind"] for one in objects} == {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Job"}
+
+
+def test_constraints_of_ones_own_are_about_the_pods_of_the_operator(chart: Chart) -> None:
+    """One without a selector matches nothing, and the API server only warns."""
+    zone = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    other = {**zone, "labelSelector": {"matchLabels": {"a": "b"}}}
+    objects = chart.objects(f"--set-json=topologySpreadConstraints={json.dumps([zone, other])}")
+    (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
+    selector = {"matchLabels": deployment["spec"]["selector"]["matchLabels"]}
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["topologySpreadConstraints"] == [{**zone, "labelSelector": selector}, other]
+
+
+def test_built_in_definitions_are_not_kept_out_by_webhooks_that_nobody_serves_yet(chart: Chart) -> None:
+    objects = chart.objects("--set=admission.failurePolicy=Fail")
+    definitions = [one for one in objects if one["kind"] == "WorkflowStepDefinition"]
+    label, built_in = "app.kubernetes.io/part-of", "vela-workflow"
+    assert {one["metadata"]["labels"][label] for one in definitions} == {built_in}
+    unasked = {
+        webhook["rules"][0]["resources"][0]: webhook["objectSelector"]["matchExpressions"]
+        for one in objects
+        for webhook in one.get("webhooks", ())
+        if "objectSelector" in webhook
+    }
+    assert unasked == {"workflowstepdefinitions": [{"key": label, "operator": "NotIn", "values": [built_in]}]}
+
+
+def test_alerts_are_about_the_release_that_they_come_with(chart: Chart) -> None:
+    objects = chart.objects("--set=metrics.prometheusRule.enabled=true")
+    (rule,) = [one for one in objects if one["kind"] == "PrometheusRule"]
+    assert "@" not in yaml.safe_dump(rule["spec"])
+    down, *_ = rule["spec"]["groups"][0]["rules"]
+    (service,) = [
+        one["metadata"] for one in objects if one["kind"] == "Service" and one["metadata"]["name"].endswith("-metrics")
+    ]
+    assert f'namespace="{service["namespace"]}", service="{service["name"]}"' in down["expr"]
 
 
 def grants(objects: list[JSON]) -> set[str]:

@@ -26,11 +26,16 @@ app = lazy.family()
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What is installed: definitions by kind of object go where their CRD says."""
+    """What is installed: definitions by kind of object go where their CRD says. It may be CRDs and nothing else."""
 
     crds: tuple[JSON, ...]
-    namespace: JSON
+    namespace: JSON | None
     definitions: tuple[JSON, ...]
+
+    @property
+    def objects(self) -> list[JSON]:
+        """All of it, in the order in which it is written."""
+        return [*self.crds, *([self.namespace] if self.namespace else []), *self.definitions]
 
     def resource(self, definition: JSON) -> Resource:
         """Where objects of the kind of a definition are, by the CRDs."""
@@ -43,7 +48,7 @@ class Package:
         raise CommandError(f"{definition['metadata']['name']}: there is no CRD for the kind {definition['kind']}")
 
 
-def load(system_namespace: str) -> Package:
+def load(system_namespace: str, *, crds_only: bool = False) -> Package:
     """Read what comes with this program; raises ``WorkflowError`` when files are missing or faulty."""
     import yaml
 
@@ -51,6 +56,8 @@ def load(system_namespace: str) -> Package:
 
     files = sorted(resources.folder("crds").glob("*.yaml"))
     crds = tuple(yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)
+    if crds_only:
+        return Package(crds, None, ())
     found = definitions.load_all(resources.folder("definitions"))
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": system_namespace}}
     placed = tuple({**one, "metadata": {**one["metadata"], "namespace": system_namespace}} for one in found)
@@ -62,6 +69,7 @@ def load(system_namespace: str) -> Package:
         "vela-workflow install",
         "vela-workflow install --namespace workflows --dry-run",
         "vela-workflow install --dry-run -o yaml > install.yaml",
+        "vela-workflow install --crds-only",
         "",
         "To uninstall, first delete what it wrote into the system namespace, then the CRDs. With a CRD all",
         "objects of its kind vanish, also the runs:",
@@ -75,6 +83,10 @@ def install(
         str,
         typer.Option("--namespace", "-n", metavar="NAME", help="System namespace, where definitions for all go."),
     ] = constants.DEFAULT_SYSTEM_NAMESPACE,
+    *,
+    crds_only: Annotated[
+        bool, typer.Option("--crds-only", help="Only the CRDs; neither namespace nor definitions.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done; with -o, print the objects.")
     ] = False,
@@ -89,12 +101,11 @@ def install(
     It may be repeated at any time, also to upgrade: what is there already is brought up to date. The operator itself
     is started by the Helm chart, or by the command operator.
     """
-    package = load(namespace)
+    package = load(namespace, crds_only=crds_only)
     if form is not TextFormat.TEXT:
         if not dry_run:
             raise typer.BadParameter("-o prints the objects instead of installing them; add --dry-run")
-        items = [*package.crds, package.namespace, *package.definitions]
-        output.data({"apiVersion": "v1", "kind": "List", "items": items}, form)
+        output.data({"apiVersion": "v1", "kind": "List", "items": package.objects}, form)
         return
     with kube.Kube(kubeconfig, context) as cluster:
         for line in _install(cluster, package, dry_run=dry_run):
@@ -112,6 +123,8 @@ def _install(cluster: Kube, package: Package, *, dry_run: bool) -> Iterator[str]
     if not dry_run:
         for crd in package.crds:
             established(cluster, crd["metadata"]["name"], Deadline(ESTABLISHED_SECONDS))
+    if package.namespace is None:
+        return
     name = package.namespace["metadata"]["name"]
     before = cluster.get_or_none(kube.NAMESPACES, name)
     fresh = before is None

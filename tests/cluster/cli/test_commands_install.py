@@ -52,6 +52,12 @@ def test_install_is_idempotent_and_repairs(cli: Cli, admin: Api, system: str, in
     assert mended["spec"]["schematic"]["cue"]["template"] != "spoilt"
 
 
+def test_only_crds_leave_all_else_alone(cli: Cli, admin: Api, system: str, installed_crds: None) -> None:
+    assert install(cli, system, "--crds-only") == {"unchanged": len(crd.DEFINITIONS)}
+    assert install(cli, system, "--crds-only", "--dry-run") == {"unchanged (dry run)": len(crd.DEFINITIONS)}
+    assert admin.get("v1", "Namespace", system) is None
+
+
 def test_install_into_an_empty_cluster(control_plane: ControlPlane) -> None:
     with control_plane.second("empty") as empty, Cli(empty.kubeconfig, "default") as cli:
         before = cli("version", namespace=False)

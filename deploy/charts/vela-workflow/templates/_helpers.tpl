@@ -8,18 +8,51 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The system namespace, where all objects of the chart are. */}}
+{{- define "vela-workflow.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace -}}
+{{- end -}}
+
 {{- define "vela-workflow.selector" -}}
 app.kubernetes.io/name: vela-workflow
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* Labels of an object: those of the chart, which nothing overrides, then further ones, then `commonLabels`. */}}
+{{- define "vela-workflow.labelsWith" -}}
+{{- $root := index . 0 -}}
+{{- $own := include "vela-workflow.selector" $root | fromYaml -}}
+{{- $own = merge $own (dict "app.kubernetes.io/version" $root.Chart.AppVersion "app.kubernetes.io/managed-by" $root.Release.Service) -}}
+{{- $own = merge $own (dict "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_")) -}}
+{{- merge (dict) $own (index . 1) $root.Values.commonLabels | toYaml -}}
+{{- end -}}
+
 {{- define "vela-workflow.labels" -}}
-{{ include "vela-workflow.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- include "vela-workflow.labelsWith" (list . (dict)) -}}
+{{- end -}}
+
+{{/* Labels of what only helps the release, with the name of that: no Service and no budget of the operator may find its Pods. */}}
+{{- define "vela-workflow.helperLabels" -}}
+{{- $labels := include "vela-workflow.labels" (index . 0) | fromYaml -}}
+{{- set $labels "app.kubernetes.io/name" (printf "vela-workflow-%s" (index . 1)) | toYaml -}}
+{{- end -}}
+
+{{/* What all Pods of the chart have: how images are pulled, and where they may run. */}}
+{{- define "vela-workflow.pod" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -41,11 +74,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* The namespaces of the scope "namespaces", as a JSON list. */}}
 {{- define "vela-workflow.namespaces" -}}
-{{- .Values.rbac.namespaces | default (list .Release.Namespace) | uniq | toJson -}}
+{{- .Values.rbac.namespaces | default (list (include "vela-workflow.namespace" .)) | uniq | toJson -}}
 {{- end -}}
 
 {{- define "vela-workflow.env" -}}
-VELA_WORKFLOW_SYSTEM_NAMESPACE: {{ .Release.Namespace | quote }}
+VELA_WORKFLOW_SYSTEM_NAMESPACE: {{ include "vela-workflow.namespace" . | quote }}
 {{- if eq .Values.rbac.scope "namespaces" }}
 VELA_WORKFLOW_NAMESPACE: {{ include "vela-workflow.namespaces" . | fromJsonArray | join "," | quote }}
 {{- end }}
@@ -80,5 +113,5 @@ VELA_WORKFLOW_{{ $key | snakecase | upper }}: {{ kindIs "string" $value | ternar
 
 {{/* Webhook configurations belong to the whole cluster, so their name tells the namespace. */}}
 {{- define "vela-workflow.webhooks" -}}
-{{- printf "%s-%s" (include "vela-workflow.name" .) .Release.Namespace -}}
+{{- printf "%s-%s" (include "vela-workflow.name" .) (include "vela-workflow.namespace" .) -}}
 {{- end -}}
