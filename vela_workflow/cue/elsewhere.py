@@ -12,6 +12,9 @@ from typing import Final
 from vela_workflow import errors
 
 _APPLICATION: Final = "it works on the components of an Application, a kind that this program does not have"
+_CONTROLLER: Final = (
+    "it checks templates of configurations in the controller of Applications, and is no part of workflows"
+)
 _GET: Final = "use #Read"
 
 OPERATIONS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -27,6 +30,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, str]]] = {
                 "#ApplyComponentsToEnv",
                 "#ApplyEnvBindApp",
                 "#ApplyRemaining",
+                "#Component",
                 "#Deploy",
                 "#DeployCloudResource",
                 "#GetConnectionStatus",
@@ -41,15 +45,19 @@ OPERATIONS: Final[Mapping[str, Mapping[str, str]]] = {
                 "#LoadTerraformComponents",
                 "#MakePlacementDecisions",
                 "#PatchApplication",
+                "#Placement",
+                "#PlacementDecision",
                 "#PrepareEnvBinding",
                 "#PrepareTerraformEnvBinding",
                 "#RenderComponent",
                 "#ShareCloudResource",
+                "oam",
             ),
             _APPLICATION,
         ),
     },
     "vela/kube": {"#Get": _GET},
+    "vela/config": dict.fromkeys(("#HelmRepository", "#ImageRegistry"), _CONTROLLER),
     "vela/http": {f"#{name}": f"use #HTTP{name}" for name in ("Do", "Get", "Post", "Put", "Delete")},
 }
 """What to use instead of an operation, by the path of its package and its name."""

@@ -7,14 +7,18 @@ the template author's to repair, so it is one kind of error: final, with the nam
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from vela_workflow import errors
 from vela_workflow.api import durations
 
 REASON = "Execute"
+
+_LABEL: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_PREFIX: Final = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def wrong(message: str) -> errors.Terminal:
@@ -79,15 +83,32 @@ def duration(written: str, *, where: str) -> timedelta:
         raise wrong(f"{where}: {error}") from error
 
 
-def labels(value: Mapping[str, Any] | None) -> dict[str, str]:
-    """Labels to match, as strings: numbers and bools become the text that a label would hold."""
-    return {key: _label(item) for key, item in (value or {}).items()}
+def labels(value: Mapping[str, Any] | None, *, where: str) -> dict[str, str]:
+    """Labels to match, as strings: numbers and bools become the text that a label would hold.
+
+    Raises ``Terminal`` for what no label can be, so that nothing else can get into a selector.
+    """
+    found = {}
+    for key, item in (value or {}).items():
+        prefix, _, name = key.rpartition("/")
+        if not _LABEL.fullmatch(name) or (prefix and not _PREFIX.fullmatch(prefix)):
+            raise wrong(f'{where}: "{errors.bounded(key, 80)}" cannot be the name of a label')
+        found[key] = _label(item, f"{where}.{key}")
+    return found
 
 
-def _label(value: Any) -> str:
+def _label(value: Any, where: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    if not isinstance(value, str | int | float):
+        raise wrong(f"{where} must be a string")
+    text = str(value)
+    if text and not _LABEL.fullmatch(text):
+        raise wrong(
+            f'{where}: "{errors.bounded(text, 80)}" cannot be the value of a label: at most 63 letters, digits, '
+            '"-", "_" and ".", with a letter or digit at both ends'
+        )
+    return text
 
 
 def _place(where: str, name: str) -> str:

@@ -1,7 +1,10 @@
-"""Reading the body of an HTTP response within a limit."""
+"""What all that speaks HTTP shares: bodies within a limit, and why there is no connection."""
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
 from typing import Final
 
 import aiohttp
@@ -21,3 +24,20 @@ async def body(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(collected) > limit:
             raise BodyTooLongError
     return bytes(collected)
+
+
+def unreached(error: aiohttp.ClientConnectorError) -> str:
+    """Why a connection could not be made, in the words of the system; those of asyncio are put in their place."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+        why = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else str(cause)
+        return f"TLS: the certificate is not trusted: {why}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error}"
+    return f"cannot connect to {error.host}:{error.port}: {_said(error.os_error)}"
+
+
+def _said(error: OSError) -> str:
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return str(error.strerror or error)
+    return os.strerror(error.errno)

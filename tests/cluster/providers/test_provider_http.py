@@ -404,7 +404,7 @@ async def test_a_server_that_nobody_vouches_for_gets_nothing(run: Run, start_tls
     server = await start_tls()
     secret("tls", {"ca.crt": Authority.make().pem})
     for args in ({}, {"tls_config": {"secret": "tls"}}):
-        with pytest.raises(errors.Transient, match="TLS: "):
+        with pytest.raises(errors.Transient, match="TLS: the certificate is not trusted: "):
             await request(run, f"{server.url}/echo", "POST", **args)
     assert server.requests == []
 
@@ -497,3 +497,20 @@ async def test_a_condition_that_is_none_is_final(run: Run, server: Server) -> No
 async def test_prometheus_that_is_not_there(run: Run) -> None:
     with pytest.raises(errors.Transient, match="Prometheus at http://127"):
         await run("vela/metrics", "promCheck", {**CHECK, "metricEndpoint": f"http://127.0.0.1:{free_port()}"})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [("prometheus", "metricEndpoint must begin with http://"), ("http://[", "metricEndpoint: ")],
+)
+async def test_an_address_that_prometheus_cannot_have(run: Run, endpoint: str, message: str) -> None:
+    with pytest.raises(errors.Terminal, match=message):
+        await run("vela/metrics", "promCheck", {**CHECK, "metricEndpoint": endpoint})
+
+
+async def test_a_prometheus_that_does_not_answer_is_named_without_what_may_be_secret(run: Run) -> None:
+    port = free_port()
+    with pytest.raises(errors.Transient) as caught:
+        await run("vela/metrics", "promCheck", {**CHECK, "metricEndpoint": f"http://user:word@127.0.0.1:{port}"})
+    where = f"127.0.0.1:{port}"
+    assert caught.value.message == f"Prometheus at http://{where}: cannot connect to {where}: Connection refused"

@@ -30,6 +30,8 @@ REFUSED = {
     "a misspelt operation": ('x: http.#HttpDo & {}', 'has no operation #HttpDo; did you mean #HTTPDo?'),
     "an operation of another package": ('x: kube.#Get & {}', "vela/kube has no operation #Get: use #Read"),
     "an operation of very old versions": ("x: op.#Task & {}", "has no operation #Task: apply a Job"),
+    "a type of Applications": ("x: op.#Placement & {}", "has no operation #Placement: it works on the components of an Application"),
+    "a package in the flat one": ("x: op.oam.#ApplyComponent & {}", "has no field oam: it works on the components of an Application"),
     "an operation on components": ("x: op.#Load & {}", "has no operation #Load: it works on the components of an Application"),
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,6 +74,12 @@ def test_layouts(text: str, form: str, moment: str, back: str) -> None:
 def test_dates_that_are_none(text: str, form: str) -> None:
     with pytest.raises(ValueError, match="date"):
         layout.parse(text, form)
+
+
+def test_the_name_of_a_zone_that_is_ambiguous() -> None:
+    with pytest.raises(ValueError, match="the zone CET, a name that stands for no certain offset"):
+        layout.parse("07:08 CET", "15:04 MST")
+    assert layout.parse("07:08 CET +0100", "15:04 MST -0700").astimezone(UTC).hour == 6
 
 
 @given(st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31)))
@@ -281,4 +288,23 @@ async def test_a_request_is_shown_without_what_may_be_secret() -> None:
 
 
 def test_labels_are_text() -> None:
-    assert arguments.labels({"a": 1, "b": True, "c": "x"}) == {"a": "1", "b": "true", "c": "x"}
+    given = {"a": 1, "b": True, "example.com/c": "x", "d": ""}
+    assert arguments.labels(given, where="f") == {"a": "1", "b": "true", "example.com/c": "x", "d": ""}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"a": None}, "f.a must be a string"),
+        ({"a": {"b": "c"}}, "f.a must be a string"),
+        ({"a": "x,b!=y"}, 'f.a: "x,b!=y" cannot be the value of a label'),
+        ({"a": "-x"}, "cannot be the value"),
+        ({"a": "x" * 64}, "cannot be the value"),
+        ({"a in (x),b": "y"}, "cannot be the name of a label"),
+        ({"": "y"}, "cannot be the name of a label"),
+        ({"Up/a": "y"}, "cannot be the name of a label"),
+    ],
+)
+def test_what_no_label_can_be_gets_into_no_selector(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.Terminal, match=re.escape(message)):
+        arguments.labels(given, where="f")

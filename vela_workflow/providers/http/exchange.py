@@ -12,8 +12,6 @@ run is used by another, and that a failure is never one of a connection that had
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import ssl
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -187,19 +185,12 @@ def _canonical(name: str) -> str:
 def _failure(request: requests.Request, error: Exception, progress: _Progress) -> errors.WorkflowError:
     if isinstance(error, TimeoutError):
         said = f"no answer within {request.timeout.total_seconds():g}s"
-    elif isinstance(error, ssl.SSLError) or isinstance(getattr(error, "certificate_error", None), Exception):
-        said = f"TLS: {error}"
     elif isinstance(error, aiohttp.ClientConnectorError):
-        said = f"cannot connect to {error.host}:{error.port}: {_reason(error.os_error)}"
+        said = web.unreached(error)
+    elif isinstance(error, ssl.SSLError):
+        said = f"TLS: {error}"
     else:
         said = str(error) or type(error).__name__
     if request.once and progress.connected:
         return errors.OutcomeUnknown(f"{request}: {said}; the request may have arrived and is not sent again")
     return errors.Transient(f"{request}: {said}")
-
-
-def _reason(error: OSError) -> str:
-    """Why a connection could not be made, in the words of the system; asyncio puts its own in their place."""
-    if isinstance(error, socket.gaierror) or not error.errno:
-        return str(error.strerror or error)
-    return os.strerror(error.errno)

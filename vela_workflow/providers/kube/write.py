@@ -131,7 +131,8 @@ async def delete(call: Call) -> Outcome:
 
 
 async def _delete_all(call: Call, wanted: JSON, chosen: JSON) -> Outcome:
-    labels = arguments.labels(arguments.optional_struct(chosen, "matchingLabels", where="filter"))
+    wanted_labels = arguments.optional_struct(chosen, "matchingLabels", where="filter")
+    labels = arguments.labels(wanted_labels, where="filter.matchingLabels")
     if not labels:
         raise arguments.wrong(
             "filter.matchingLabels is empty, which would delete every object of the kind; name at least one label"

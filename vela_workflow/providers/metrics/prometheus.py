@@ -38,7 +38,7 @@ async def check_metric(call: Call) -> Outcome:
     """
     args = call.args
     rule = _rule(args)
-    endpoint = arguments.optional_text(args, "promAddress") or arguments.text(args, "metricEndpoint")
+    endpoint = _endpoint(args)
     value = await _query(endpoint, arguments.text(args, "query"), call.now.timestamp())
     try:
         holds = condition.holds(float(value), rule.condition)
@@ -68,10 +68,23 @@ def _rule(args: dict[str, Any]) -> check.Rule:
     )
 
 
-async def _query(endpoint: str, query: str, time: float) -> str:
-    """The value of an instant query, as Prometheus writes it."""
+def _endpoint(args: dict[str, Any]) -> yarl.URL:
+    """The address of Prometheus; raises ``Terminal`` when it is none."""
+    name = "promAddress" if args.get("promAddress") else "metricEndpoint"
     try:
-        url = yarl.URL(endpoint.rstrip("/") + "/api/v1/query")
+        url = yarl.URL(arguments.text(args, name).rstrip("/"))
+    except ValueError as error:
+        raise arguments.wrong(f"{name}: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise arguments.wrong(f"{name} must begin with http:// or https:// and name a host")
+    return url
+
+
+async def _query(address: yarl.URL, query: str, time: float) -> str:
+    """The value of an instant query, as Prometheus writes it."""
+    endpoint = str(address.with_user(None).with_query(None).with_fragment(None))  # The rest may hold credentials.
+    try:
+        url = yarl.URL(f"{address}/api/v1/query")
         async with asyncio.timeout(TIMEOUT), aiohttp.ClientSession(trust_env=True, headers=spans.headers()) as session:
             form = {"query": query, "time": f"{time:.3f}"}
             async with session.post(url, data=form) as response:
@@ -83,6 +96,8 @@ async def _query(endpoint: str, query: str, time: float) -> str:
         raise errors.Transient(f"Prometheus at {endpoint}: no answer within {TIMEOUT:g}s") from None
     except web.BodyTooLongError:
         raise errors.Transient(f"Prometheus at {endpoint}: the answer is longer than {ANSWER_LIMIT} bytes") from None
+    except aiohttp.ClientConnectorError as error:
+        raise errors.Transient(f"Prometheus at {endpoint}: {web.unreached(error)}") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise errors.Transient(f"Prometheus at {endpoint}: {error}") from error
 

@@ -24,6 +24,9 @@ SHORT: Final = 3
 PIVOT: Final = 69
 """Years of two digits from this one on are in the 20th century."""
 
+UTC_NAMES: Final = frozenset({"UTC", "GMT", "Z"})
+"""Names of zones that everybody means the same by."""
+
 
 @dataclass(frozen=True, slots=True)
 class Element:
@@ -48,7 +51,7 @@ ELEMENTS: Final[dict[str, Element]] = {
     "Jan": Element("month_name", _names(_SHORT_MONTHS), lambda d: _SHORT_MONTHS[d.month - 1]),
     "Monday": Element("", _names(DAYS), lambda d: DAYS[d.weekday()]),
     "Mon": Element("", _names(_SHORT_DAYS), lambda d: _SHORT_DAYS[d.weekday()]),
-    "MST": Element("zone_name", r"UTC|GMT|Z", lambda _: "UTC"),
+    "MST": Element("zone_name", r"[A-Z]{1,5}", lambda _: "UTC"),
     "2006": Element("year", r"\d{4}", lambda d: f"{d.year:04}"),
     "__2": Element("year_day", r"[ \d]{2}\d", lambda d: f"{d.timetuple().tm_yday:3}"),
     "002": Element("year_day", r"\d{3}", lambda d: f"{d.timetuple().tm_yday:03}"),
@@ -102,6 +105,11 @@ def parse(text: str, layout: str = RFC3339) -> datetime:
     if match is None:
         raise ValueError(f'the date "{text}" does not have the layout "{layout}"')
     found = {field: value for field, value in zip(fields, match.groups(), strict=True) if field}
+    zone = found.get("zone_name", "UTC")
+    if zone not in UTC_NAMES and "offset" not in found:
+        raise ValueError(
+            f'the date "{text}" is in the zone {zone}, a name that stands for no certain offset; use -0700'
+        )
     try:
         return _moment(found)
     except (ValueError, OverflowError) as error:
