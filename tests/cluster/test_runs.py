@@ -505,6 +505,20 @@ def test_a_template_sees_the_context_that_the_run_gives(started: dict[str, fixtu
     assert seen["stepSessionID"] == fixture.step(status, "a")["id"]
 
 
+def test_the_status_says_where_the_context_is(runs: fixture.Runs, started: dict[str, fixture.Run]) -> None:
+    run = started["variables-of-templates"]
+    backend = run.ended("succeeded")["contextBackend"]
+    context = runs.get("ConfigMap", backend["name"])
+    assert context is not None
+    assert backend == {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "name": f"workflow-{run.name}-context",
+        "namespace": run.namespace,
+        "uid": context["metadata"]["uid"],
+    }
+
+
 def test_retries_follow_the_wanted_back_off(started: dict[str, fixture.Run]) -> None:
     run = started["retries-run-out"]
     run.ended("failed")

@@ -42,6 +42,7 @@ class RunContext:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.uid = ""
         self.variables = Variables()
         self.engine: JSON = {}
         self.journal: dict[str, JSON] = {}
@@ -145,6 +146,7 @@ class RunContext:
         shown, hidden = self.written
         whole = {
             "name": self.name,
+            "uid": self.uid,
             "values": self.variables.values,
             "sensitive": sorted(self.variables.sensitive),
             "engine": self.engine,
@@ -161,6 +163,7 @@ class RunContext:
         """The context that was packed."""
         whole = orjson.loads(zlib.decompress(packed))
         context = cls(whole["name"])
+        context.uid = whole["uid"]
         context.variables = Variables(whole["values"], whole["sensitive"])
         context.engine, context.journal = whole["engine"], whole["journal"]
         context.waiting, context.memos, context.versions = whole["waiting"], whole["memos"], whole["versions"]

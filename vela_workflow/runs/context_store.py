@@ -64,6 +64,7 @@ class ContextStore:
         if not backend and _owners(stored) != [metadata["uid"]]:
             return context
         context.versions["ConfigMap"] = str(stored["metadata"]["resourceVersion"])
+        context.uid = str(stored["metadata"]["uid"])
         data = {key: str(value) for key, value in (stored.get("data") or {}).items()}
         secret: dict[str, str] = {}
         if _has_secret(parsed(data.get(constants.CONTEXT_STATE, "")) or {}):
@@ -113,6 +114,8 @@ class ContextStore:
                 await asyncio.sleep(delay)
             else:
                 context.versions[kind] = str(stored["metadata"]["resourceVersion"])
+                if kind == "ConfigMap":
+                    context.uid = str(stored["metadata"]["uid"])
                 return
 
     async def _send(self, body: Mapping[str, Any], context: RunContext, manifest: JSON, *, insist: bool) -> JSON:

@@ -70,7 +70,8 @@ class RunRecord:
     @property
     def backend(self) -> JSON:
         """What ``status.contextBackend`` says of the context."""
-        return {"apiVersion": "v1", "kind": "ConfigMap", "name": self.context.name, "namespace": self.namespace}
+        where = {"name": self.context.name, "namespace": self.namespace, "uid": self.context.uid}
+        return {"apiVersion": "v1", "kind": "ConfigMap", **where}
 
     @property
     def _key(self) -> tuple[str, str, str, str]:
