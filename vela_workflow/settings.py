@@ -59,6 +59,11 @@ class Settings(pydantic.BaseModel):
         description="Whether a step that has used up its retries suspends its run, to be resumed when the cause is put "
         "right, instead of failing it.",
     )
+    ignore_workflow_without_controller_requirement: bool = pydantic.Field(
+        default=False,
+        description="Whether runs are left alone that do not ask for this version of the program by the annotation "
+        "workflowrun.oam.dev/controller-version-require.",
+    )
     leader_election: bool = pydantic.Field(
         default=False,
         description="Whether replicas elect one that carries runs out; needed as soon as there is more than one.",

@@ -85,11 +85,14 @@ class Controller:
         *,
         workers: int,
         shards: int = 1,
+        asked_only: bool = False,
     ) -> None:
+        """``asked_only`` leaves runs alone that do not ask for this version of the controller by name."""
         self._driver = driver
         self._hub = hub
         self._telemetry = telemetry
         self._shards = shards
+        self._asked_only = asked_only
         self._leading: set[int] = set()
         self._horizon: dict[str, str] = {}
         self._records: dict[Key, _Record] = {}
@@ -119,7 +122,7 @@ class Controller:
         self._telemetry.seen(key, shard, body)
         if not versions.is_newer(version, self._known_version(key, record, str(metadata["uid"]))):
             return
-        if not _is_for_us(body):
+        if not self._is_for_us(body):
             if record is not None:
                 self._drop(key)  # handed over to another version while it was under way
             return
@@ -141,6 +144,11 @@ class Controller:
             self._moved(record, shard)
         if shard in self._leading and not record.busy:
             self.queue.add(key)
+
+    def _is_for_us(self, body: Mapping[str, Any]) -> bool:
+        """Whether the run asks for this version of the controller, or for none where that is enough (engine 2.2)."""
+        required = (body["metadata"].get("annotations") or {}).get(constants.ANNOTATION_CONTROLLER_VERSION)
+        return not self._asked_only if required is None else required == __version__
 
     def _known_version(self, key: Key, record: _Record | None, uid: str) -> str:
         """The latest version that is known of a run; what is not newer is no news."""
@@ -372,12 +380,6 @@ def _wants_a_turn(body: Mapping[str, Any]) -> bool:
     if constants.ANNOTATION_RESTART in annotations:
         return True
     return not (body.get("status") or {}).get("finished")
-
-
-def _is_for_us(body: Mapping[str, Any]) -> bool:
-    """Whether the run does not ask for another version of the controller (engine 2.2)."""
-    required = (body["metadata"].get("annotations") or {}).get(constants.ANNOTATION_CONTROLLER_VERSION)
-    return required is None or required == __version__
 
 
 def _decoded(text: bytes) -> JSON:

@@ -124,7 +124,13 @@ class Operator:
             suspend_on_failure=settings.suspend_on_failure,
         )
         self.controller = Controller(
-            Driver(tools), self.hub, self.definitions, telemetry, workers=settings.workers, shards=settings.shards
+            Driver(tools),
+            self.hub,
+            self.definitions,
+            telemetry,
+            workers=settings.workers,
+            shards=settings.shards,
+            asked_only=settings.ignore_workflow_without_controller_requirement,
         )
         self.ready = asyncio.Event()
         self._quieting: asyncio.Task[None] | None = None
