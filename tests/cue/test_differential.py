@@ -1,0 +1,116 @@
+"""Random templates, carried out by the program and in the plainest way there is, and in other hands and company."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import naive
+import pytest
+from harness import attempt
+from random_templates import Author
+from retyped import retyped
+from template_tree import PARAMETER, Template, live
+
+from vela_workflow import errors
+from vela_workflow.api.constants import Reason
+from vela_workflow.cli import rehearsal
+from vela_workflow.cue.evaluator import Evaluator
+from vela_workflow.cue.program import Builder, Data
+from vela_workflow.engine import result
+from vela_workflow.providers import registry
+from vela_workflow.providers.contract import Call
+from vela_workflow.steps.operations import path_text
+
+FIXED = range(30)
+RANDOM = [random.SystemRandom().randrange(2**32) for _ in range(3)]
+"""A few templates that nobody has seen yet; the id of a test that fails is the seed of its template."""
+
+ENDS = {result.Succeeded: "success", result.Waiting: "wait", result.Suspended: "suspend", result.Broken: "break"}
+
+
+def answered(path: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What an operation answers: the live object."""
+    value = arguments.get("value")
+    return {"value": live(path, value)} if isinstance(value, dict) else None
+
+
+def canned(call: Call) -> dict[str, Any] | None:
+    return answered(path_text(call.path), call.args)
+
+
+def plainly(cue: Path, template: Template) -> naive.Told:
+    """What a template comes to in the plainest way."""
+    names = ("kube", "builtin", "op", "util")
+    known = registry.packages()
+    sources = {name: re.sub(r"(?m)^package .*$", "", known[f"vela/{name}"].source) for name in names}
+    try:
+        return naive.Naive(cue, sources, template, PARAMETER, rehearsal.CONTEXT, answered).run()
+    except naive.Refused as error:
+        return naive.Told([], "Rendering", str(error))
+
+
+async def really(evaluator: Evaluator, template: Template, text: str = "") -> naive.Told:
+    """What the program makes of a template, or of another ``text`` of it."""
+    try:
+        run = await attempt(
+            evaluator, text or template.text, parameter=PARAMETER, canned={"*": canned}, outputs=template.outputs
+        )
+    except errors.Invalid as error:
+        return naive.Told([], "Rendering", str(error))
+    operations = [(one.path, one.do, dict(one.arguments)) for one in run.operations]
+    end = run.result
+    outputs = dict(end.outputs) if isinstance(end, result.Succeeded) else {}
+    if isinstance(end, result.Failed):
+        return naive.Told(operations, "fail" if end.reason is Reason.ACTION else str(end.reason), end.message)
+    return naive.Told(operations, ENDS[type(end)], end.message, outputs)
+
+
+def shown(told: naive.Told) -> naive.Told:
+    """What two ways must agree in; why something is an error they say in words of their own."""
+    return told if told.end in ("success", "fail", "break", "suspend") else dataclasses.replace(told, message="")
+
+
+@pytest.mark.parametrize("seed", [*FIXED, *RANDOM])
+async def test_a_template_does_what_it_does_when_all_is_evaluated_anew_after_every_operation(
+    evaluator: Evaluator, cue_command: Path, seed: int
+) -> None:
+    template = Author(seed).template()
+    expected, found = await asyncio.gather(
+        asyncio.to_thread(plainly, cue_command, template), really(evaluator, template)
+    )
+    assert shown(found) == shown(expected), template.text
+
+
+def test_random_templates_are_worth_the_time(cue_command: Path) -> None:
+    found = [plainly(cue_command, Author(seed).template()) for seed in range(12)]
+    assert sum(len(one.operations) for one in found) > 30
+    assert {"success", "wait"} <= {one.end for one in found}
+
+
+async def test_company_repetition_and_handwriting_make_no_difference(evaluator: Evaluator) -> None:
+    found = [Author(seed).template() for seed in range(100, 121)]
+    together = await asyncio.gather(*(really(evaluator, template) for template in found))
+    for seed, (template, one) in enumerate(zip(found, together, strict=True)):
+        alone, again = (Evaluator(evaluator.cue, evaluator.library) for _ in "ab")
+        assert await really(alone, template) == one, f"alone:\n{template.text}"
+        text = retyped(template.text, seed)
+        assert shown(await really(again, template, text)) == shown(one), f"retyped:\n{text}"
+
+
+def test_a_template_gives_the_same_program_every_time(evaluator: Evaluator) -> None:
+    for seed in range(20):
+        text = Author(seed).template().text
+        assert Author(seed).template().text == text
+        try:
+            first, second = (Evaluator(evaluator.cue, evaluator.library).prepare(text) for _ in "ab")
+        except errors.Invalid:
+            continue
+        data = Data(PARAMETER, rehearsal.CONTEXT)
+        programs = [Builder(one).program(data, (), dropped=frozenset()) for one in (first, second, first)]
+        assert programs[0].text == programs[1].text == programs[2].text
