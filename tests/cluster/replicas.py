@@ -71,12 +71,15 @@ class Replicas:
 
     def leases(self) -> dict[str, str]:
         """The holders of the Leases of shards by name."""
+        return {name: holder for name, holder in self._holders().items() if "-member-" not in name}
+
+    def members(self) -> list[str]:
+        """The replicas that have a Lease that says that they are alive, dead or not."""
+        return [holder for name, holder in self._holders().items() if "-member-" in name]
+
+    def _holders(self) -> dict[str, str]:
         found = self.api.list(LEASE_API, "Lease", self.namespace)
-        return {
-            one["metadata"]["name"]: one["spec"].get("holderIdentity") or ""
-            for one in found
-            if "-member-" not in one["metadata"]["name"]
-        }
+        return {one["metadata"]["name"]: one["spec"].get("holderIdentity") or "" for one in found}
 
     def leader(self, but: str = "", timeout: float = fixture.PATIENCE) -> Replica:
         """The replica that leads (another than ``but``), as soon as there is one."""

@@ -198,6 +198,7 @@ def test_shards_are_shared_out_and_taken_over(
         own_runs.config_map("go", {"ready": "yes"})
         for run in waiting:
             run.ended("succeeded")
+        wait_for(lambda: set(many.members()) == {"b"}, fixture.PATIENCE, "that the dead one is forgotten")
         assert sorted(service.counts.values()) == [1] * 12
 
 

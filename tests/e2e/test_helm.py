@@ -270,3 +270,17 @@ def test_the_upgrade_job_brings_crds_up_to_date(own_cluster: ControlPlane, own_k
         assert "STATUS: deployed" in release.install(), "an upgrade of what was touched by the Job"
     finally:
         release.uninstall()
+
+
+def test_a_release_that_insists_on_admission_comes_up(own_kubectl: Kubectl, helm_command: Path, tmp_path: Path) -> None:
+    """Its definitions are stored, though nobody answers its webhooks yet, and its budget is reckoned at once."""
+    release = Release("strict", "strict", helm_command, own_kubectl, tmp_path, {"admission.failurePolicy": "Fail"})
+    try:
+        for _ in range(2):
+            assert "STATUS: deployed" in release.install()
+        definitions = own_kubectl.json("get", "workflowstepdefinitions", "-n", release.namespace)["items"]
+        assert len(definitions) > 20
+        budget = ("get", "pdb", "-n", release.namespace, "-o", "jsonpath={.items[0].status.disruptionsAllowed}")
+        wait_for(lambda: own_kubectl(*budget) == "1", 30, "a Pod that may be evicted")
+    finally:
+        release.uninstall()

@@ -36,6 +36,9 @@ KIND: Final = "Lease"
 LABEL: Final = "workflow.oam.dev/election"
 """On all Leases of one election; its value is the name of the election."""
 
+LONG_DEAD: Final = 3
+"""After so many times its duration the Lease of a replica that has gone without a word is deleted."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Timing:
@@ -182,9 +185,12 @@ class Election:
             return
         if self.shards > 1:
             await self._announce()
-        view = self._view(await self._list())
+        leases = await self._list()
+        view = self._view(leases)
         if self._stopping:
             return
+        if self.holds(0):
+            await self._bury(leases)
         self._tell_who_leads(view.holders)
         for shard in sharding.to_take(view):
             await self._take(shard, view.leases.get(self._lease_name(shard)))
@@ -218,10 +224,23 @@ class Election:
             others=any(self._is_foreign(name) for name in alive),
         )
 
+    async def _bury(self, leases: list[JSON]) -> None:
+        """Delete the Leases by which replicas that are long dead once said that they are alive."""
+        for lease in leases:
+            name, spec = lease["metadata"]["name"], lease.get("spec") or {}
+            version, since = self._seen[name]
+            silent = self._clock() - since
+            if name.startswith(self._any_member_prefix) and silent > LONG_DEAD * float(
+                spec.get("leaseDurationSeconds") or self._timing.duration
+            ):
+                with contextlib.suppress(cluster_errors.NotFound, cluster_errors.Conflict):
+                    await self._client.delete(API_VERSION, KIND, self._place.namespace, name, resource_version=version)
+                del self._seen[name]
+
     def _is_foreign(self, name: str) -> bool:
         """Whether a Lease belongs to replicas that share runs out among another number of shards."""
         own = {self._lease_name(shard) for shard in range(self.shards)}
-        return name not in own and not name.startswith(f"{self._place.name}-member-")
+        return name not in own and not name.startswith(self._any_member_prefix)
 
     # Names.
 
@@ -229,8 +248,12 @@ class Election:
         return self._place.name if self.shards == 1 else f"{self._place.name}-{shard}-of-{self.shards}"
 
     @property
+    def _any_member_prefix(self) -> str:
+        return f"{self._place.name}-member-"
+
+    @property
     def _member_prefix(self) -> str:
-        return f"{self._place.name}-member-{self.shards}-"
+        return f"{self._any_member_prefix}{self.shards}-"
 
     @property
     def _member_name(self) -> str:
