@@ -52,6 +52,25 @@ MISTAKES = {
         "line 2:39: invalid interpolation: ambiguous default elimination by referencing parameter.len",
         Reason.RENDERING,
     ),
+    "parameters that the operation does not take": Mistake(
+        'import "vela/kube"\nm: kube.#Apply & {$params: parameter}\nparameter: {...}',
+        'm: kube.#Apply has no field "$params.clster"; did you mean "cluster"?',
+        parameter={"clster": "far", "value": {"apiVersion": "v1", "kind": "ConfigMap"}},
+    ),
+    "the same in the flat form": Mistake(
+        'import "vela/op"\nm: op.#Message & parameter\nparameter: {...}',
+        'm: op.#Message has no field "note"; it takes message',
+        parameter={"message": "a", "note": "b"},
+    ),
+    "the same in a list": Mistake(
+        'import "vela/http"\nm: [http.#HTTPGet & {$params: {url: "http://a", tls_config: parameter}}]\nparameter: {...}',
+        'm.0: http.#HTTPGet has no field "$params.tls_config.name"; it takes secret, namespace',
+        parameter={"secret": "a", "name": "b"},
+    ),
+    "an argument under a guard that the operation does not take": Mistake(
+        'import "vela/op"\nm: op.#Message & {if parameter.on {mesage: "a"}}\nparameter: on: *true | bool',
+        'm: op.#Message has no field "mesage"; did you mean "message"?',
+    ),
     "an output of a field that is called otherwise": Mistake(
         'import "vela/op"\napply: op.#Read & {value: kind: "X"}',
         "failed to get output o from output.value: the template has no output; it has apply, parameter, context",

@@ -2,7 +2,8 @@
 
 Definitions are closed: ``builtin.#Message & {$params: mesage: "x"}`` is an error in CUE. A program does not see that,
 since selectors through a ``let`` do not tell what a closed struct refuses; and an operation with a misspelt argument
-would do something else without a word. So the text is held against the definitions once, when a template is prepared.
+would do something else without a word. So the text is held against the definitions once, when a template is prepared,
+and the value of an operation, which may have more from parameters, before it is carried out (``Form``).
 
 A field that must be refused is a *problem*. One that stands under a guard, which may never be true, or in a struct that
 takes other fields too but has one of nearly this name, is a *doubt*: worth telling whoever writes the template.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from vela_workflow import errors
 from vela_workflow.cue.names import Names, Scope
@@ -68,6 +69,31 @@ def _of_struct(struct: Struct, fields: Mapping[str, Field], seen: frozenset[str]
         elif isinstance(decl, Field | Embed | Comprehension):
             is_open = True
     return Shape(found, is_open)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Form:
+    """The definition that an operation names: how the template writes it, and its shape."""
+
+    name: str
+    shape: Shape
+
+    def refuses(self, value: Mapping[str, Any]) -> str:
+        """What is said of the first field that the definition does not take, in the value of the operation; or nothing.
+
+        The text does not tell of fields that come from parameters, or from a guard.
+        """
+        return next(self._refused(self.shape, value, ()), "")
+
+    def _refused(self, shape: Shape, value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+        for name, item in value.items():
+            if name not in shape.fields:
+                if not shape.is_open:
+                    yield _no_field(self.name, shape, path, name)
+                continue
+            inner = shape.fields[name]
+            if inner is not None and name != RESULTS and isinstance(item, Mapping):
+                yield from self._refused(inner, item, (*path, name))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -164,17 +190,25 @@ class _Check:
                 for struct in child_structs(field.value):
                     yield from self._struct(struct, inner, (*path, name), guarded=guarded)
             return
-        known = [known for known in shape.fields if not known.startswith(("_", "#"))]
-        near = errors.nearest(name, known)
-        if shape.is_open and not near:
+        if shape.is_open and not errors.nearest(name, _known(shape)):
             return
-        where = ".".join((*path, name))
-        if near:
-            advice = f'did you mean "{near}"?'
-        else:
-            advice = f"it takes {', '.join(known[:SHOWN])}{', …' if len(known) > SHOWN else ''}"
-        message = f'{self.name} has no field "{where}"; {advice}'
+        message = _no_field(self.name, shape, path, name)
         yield Finding(message, field.label_start, certain=not (guarded or shape.is_open))
+
+
+def _known(shape: Shape) -> list[str]:
+    return [known for known in shape.fields if not known.startswith(("_", "#"))]
+
+
+def _no_field(definition: str, shape: Shape, path: tuple[str, ...], name: str) -> str:
+    """What is said of a field that a definition does not take."""
+    known = _known(shape)
+    near = errors.nearest(name, known)
+    if near:
+        advice = f'did you mean "{near}"?'
+    else:
+        advice = f"it takes {', '.join(known[:SHOWN])}{', …' if len(known) > SHOWN else ''}"
+    return f'{definition} has no field "{".".join((*path, name))}"; {advice}'
 
 
 def _counts(field: Field) -> bool:

@@ -178,9 +178,9 @@ class _Finder:
         self.walk_nested(expr, scope, here)
         action = self.actions.action_of(expr, scope)
         if action is not None or self.actions.may_be_action(expr, scope):
-            self._add(expr, here, field, action, text)
+            self._add(expr, scope, here, field, action, text=text)
         elif self.actions.guarded_action(expr, scope) or self.actions.might_be_action(expr, scope, text, set()):
-            self._add(expr, here.step(guarded=True), field, None, text)
+            self._add(expr, scope, here.step(guarded=True), field, None, text=text)
 
     def walk_nested(self, expr: Expr, scope: Scope, here: _Here) -> None:
         for operand in expr.operands:
@@ -214,7 +214,7 @@ class _Finder:
         self.walk_struct(body, scope, inner)
         action = self.actions.action_of(value, scope)
         if action is not None or self.actions.may_be_action(value, scope):
-            self._add(value, inner, None, action, comprehension)
+            self._add(value, scope, inner, None, action, text=comprehension)
 
     # Operations that stand in text written elsewhere.
 
@@ -260,7 +260,9 @@ class _Finder:
 
     # Recording.
 
-    def _add(self, expr: Expr, here: _Here, field: Field | None, action: Action | None, text: Text) -> None:
+    def _add(
+        self, expr: Expr, scope: Scope, here: _Here, field: Field | None, action: Action | None, *, text: Text
+    ) -> None:
         if action is None:
             presence = REFERENCE
         elif field is None:
@@ -284,8 +286,17 @@ class _Finder:
                 field=field or here.owner,
                 text=text,
                 anchor=here.anchor,
+                form=self._form(expr, scope) if action is not None else None,
             )
         )
+
+    def _form(self, expr: Expr, scope: Scope) -> shapes.Form | None:
+        """The definition that the value of an operation names as an operand, if its text tells what it takes."""
+        for ref in (operand.ref for operand in expr.operands):
+            shape = self._shape(ref, scope) if ref is not None else None
+            if ref is not None and shape is not None:
+                return shapes.Form(self.file.text[ref.start : ref.end], shape)
+        return None
 
     def _add_mirrored(
         self, expr: Expr, here: _Here, path: tuple[Segment, ...], order: OrderKey, action: Action | None

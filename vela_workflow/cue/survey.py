@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from vela_workflow.cue.library import Action
 from vela_workflow.cue.names import Names, Text
+from vela_workflow.cue.shapes import Form
 from vela_workflow.cue.syntax import Clause, Field
 
 Path = tuple[str | int, ...]
@@ -106,7 +107,8 @@ class Site:
 
     ``start`` and ``end`` are the span of the text that a result replaces, ``additions`` the spans of what other
     declarations add to the object that is replaced; for a mirrored site (an operation that
-    stands in text written elsewhere, ``mirrored`` segments below that text) results are unified there instead.
+    stands in text written elsewhere, ``mirrored`` segments below that text) results are unified there instead. ``form``
+    tells which fields the definition takes that the operation names.
     """
 
     number: int
@@ -125,6 +127,7 @@ class Site:
     reach: frozenset[int] = frozenset()
     additions: tuple[tuple[int, int], ...] = ()
     tags: Mapping[tuple[str | int, ...], Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    form: Form | None = None
 
     @property
     def identity(self) -> int:

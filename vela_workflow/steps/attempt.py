@@ -204,6 +204,9 @@ class Attempt:
         return self._missed.failed() or _Next.SETTLED
 
     async def _one(self, act: Act) -> result.Result | None:
+        refused = act.site.form.refuses(act.value) if act.site.form is not None and act.value is not None else ""
+        if refused:
+            return self._failed(act.site, act.path, refused)
         if act.action.do == "wait":
             return await self._wait(act)
         if act.value is None:
