@@ -118,7 +118,10 @@ VET = [
     pytest.param("a: kube.#Aply & {}", "kube", "Aply", id="an operation that is not there"),
     pytest.param("a: kube.#Apply & {$params: cluster: 3}", "3", "conflicting values 3", id="a wrong type"),
     pytest.param('a: kube.#Apply & {$params: clutser: ""}', "clutser", "has no field", id="an unknown argument"),
-    pytest.param("a: paramter.x", "paramter", 'reference "paramter" not found', id="a misspelt name"),
+    pytest.param("a: paramter.x", "paramter", "not found; did you mean parameter?", id="a misspelt name"),
+    pytest.param("a: json.Marshal(1)", "json", 'import "encoding/json" is missing', id="an import of CUE's"),
+    pytest.param("a: http.#HTTPGet & {}", "http", 'import "vela/http" is missing', id="an import of ours"),
+    pytest.param("a: {b: 1", "{", "a brace is not closed", id="a brace"),
     pytest.param('a: 1 & "x"', '"x"', "conflicting values 1", id="a contradiction"),
     pytest.param("a: strings.ToUpper(5)", "5", "cannot use 5", id="a wrong argument of a function"),
     pytest.param("a: {b: }", "}", "expected operand", id="a value that is missing"),
@@ -196,6 +199,36 @@ def test_vet_warns_of_parameters_that_are_not_declared(
         assert said in found[0]
 
 
+MISREAD = [
+    pytest.param("read.$return.value", "did you mean read.$returns?", id="misspelt"),
+    pytest.param("read.value.data", "did you mean read.$returns.value?", id="as-in-the-flat-form"),
+    pytest.param('"\\(read.err)"', "did you mean read.$returns.err?", id="in-a-string"),
+    pytest.param("read.$returns.value", "", id="right"),
+    pytest.param("read.$params.value", "", id="an-argument"),
+    pytest.param("own.extra", "", id="a-field-of-its-own"),
+    pytest.param("flat.value", "", id="the-flat-form"),
+    pytest.param("{read: value: 1, b: read.value}", "", id="another-field-of-that-name"),
+]
+
+
+@pytest.mark.parametrize(("value", "said"), MISREAD)
+def test_vet_warns_of_results_that_are_looked_for_elsewhere(run: Def, tmp_path: Path, value: str, said: str) -> None:
+    arguments = '{$params: value: {apiVersion: "v1", kind: "ConfigMap", metadata: name: "a"}}'
+    lines = [
+        'import ("vela/kube", "vela/op")\nx: type: "workflow-step"\ntemplate: {',
+        f"read: kube.#Read & {arguments}",
+        f"own: kube.#Read & {arguments} & {{extra: 1}}",
+        'flat: op.#Read & {value: {apiVersion: "v1", kind: "ConfigMap", metadata: name: "a"}}',
+        f"a: {value}",
+        "parameter: {}\n}\n",
+    ]
+    (tmp_path / "x.cue").write_text("\n\t".join(lines), encoding="utf-8")
+    done = run("vet", "x.cue")
+    assert done.code == 0, done.out
+    found = [line for line in done.lines if "no such field" in line]
+    assert [line.partition("; ")[2] for line in found] == ([said] if said else [])
+
+
 def test_the_built_in_definitions_are_sound(run: Def) -> None:
     done = run("vet", str(definitions.built_in()))
     assert (done.code, done.out) == (0, "")
@@ -213,6 +246,27 @@ def test_render_shows_operations_and_the_end(run: Def, tmp_path: Path) -> None:
     done = json.loads(run(*arguments, "--results", "answers.yaml", "--set-context", "stepName=web").out)
     assert done["result"] == "succeeded"
     assert done["operations"][0]["apply output"]["value"]["metadata"]["name"] == "web"
+
+
+def test_render_tells_of_answers_that_fit_no_operation_and_of_those_that_lack(run: Def, tmp_path: Path) -> None:
+    (tmp_path / "answers.yaml").write_text("rekwest: {statusCode: 200}\n", encoding="utf-8")
+    done = run("render", "request", "--set", "url=http://a", "--results", "answers.yaml")
+    assert done.code == 0
+    assert done.err.splitlines() == [
+        "warning: --results: no operation rekwest was carried out (there were: req)",
+        "without an answer: req; --results can say what they answer",
+    ]
+    (tmp_path / "answers.yaml").write_text("req: {statusCode: 200, body: ok}\n", encoding="utf-8")
+    assert run("render", "request", "--set", "url=http://a", "--results", "answers.yaml").err == ""
+
+
+def test_a_misspelt_step_type_is_put_right(run: Def, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.cue").write_text(GOOD.format(name="mine"), encoding="utf-8")
+    assert run("render", "apply-objct").err.endswith("; did you mean apply-object?\n")
+    assert run("render", "mien.cue").err.endswith("; did you mean mine.cue?\n")
+    assert cli("def", "apply", "mine.cue").code == 0
+    assert cli("def", "show", "mien").err.endswith("; did you mean mine?\n")
+    assert cli("def", "show", "zzz").err.endswith("; see `vela-workflow def ls`\n")
 
 
 def test_render_tells_what_is_wrong_with_the_properties(run: Def) -> None:

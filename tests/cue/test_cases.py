@@ -177,7 +177,7 @@ async def test_all_problems_of_the_parameters_at_once(evaluator: Evaluator) -> N
     ("reason", "template", "line", "column", "text"),
     [
         ("undefined operation", 'import "vela/kube"\nr: kube.#Nope & {$params: value: {}}', 2, 4, "#Nope"),
-        ("brace not closed", 'import "vela/kube"\nr: kube.#Apply & {$params: value: {kind: "x"}\n', 3, 1, "not closed"),
+        ("brace not closed", 'import "vela/kube"\nr: kube.#Apply & {$params: value: {kind: "x"}\n', 2, 18, "not closed"),
         ("two values", 'import "vela/kube"\nr: kube.#Apply & {$params: value: {kind: "x" "y"}}', 2, 46, '"y"'),
         ("a brace closes the wrapper", 'r: 1\n}\nevil: 1\nz: {\n', 2, 1, "was not opened"),
         ("unknown import", 'import "vela/nope"\nr: nope.#X', 1, 8, "vela/nope"),

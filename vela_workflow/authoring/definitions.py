@@ -155,9 +155,10 @@ def _parts(file: scanner.File) -> tuple[Field, Field]:
     if len(heads) != 1:
         where = heads[1].start if heads else 0
         raise literals.NotPlainError(f'a file holds one definition, "name": {{…}}; found {len(heads)}', where)
-    if len(templates) != 1:
-        where = templates[1].start if templates else heads[0].end
-        raise literals.NotPlainError(f"a file holds one template: {{…}}; found {len(templates)}", where)
+    if not templates:
+        raise literals.NotPlainError("a definition needs template: {…}, and there is none", heads[0].start)
+    if len(templates) > 1:
+        raise literals.NotPlainError(f"a file holds one template: {{…}}; found {len(templates)}", templates[1].start)
     operands = templates[0].value.operands
     if len(operands) != 1 or operands[0].struct is None or templates[0].value.operators:
         raise literals.NotPlainError("the template must be one struct, template: {…}", templates[0].start)

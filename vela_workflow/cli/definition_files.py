@@ -19,6 +19,7 @@ from vela_workflow.cli.errors import CommandError, ExitCode
 from vela_workflow.cli.output import TextFormat
 
 if TYPE_CHECKING:
+    from vela_workflow.cli.rehearsal import Rehearsed
     from vela_workflow.cli.vetting import Finding, Source
 
 JSON = dict[str, Any]
@@ -281,11 +282,24 @@ def render(
         sections = {"parameter": given, "context": surroundings, "results": answers}
         typer.echo(f"\n{testing.case(as_case, sections, done.told())}", nl=False)
         return
+    _tell_of_answers(answers, done)
     told = {**done.told(), **({"warnings": list(done.warnings)} if done.warnings else {})}
     if form is TextFormat.JSON:
         output.data(told, form)
     else:
         typer.echo(output.clean(testing.write(told)), nl=False)
+
+
+def _tell_of_answers(answers: JSON, done: Rehearsed) -> None:
+    """Tell of answers that nothing asked for, which are most likely misspelt, and of those that were lacking."""
+    from vela_workflow.cli import rehearsal
+
+    for path in answers.keys() - {rehearsal.ANY, *done.paths}:
+        there = ", ".join(done.paths) or "none"
+        output.tell(f"warning: --results: no operation {path} was carried out (there were: {there})")
+    lacking = [path for path in done.unanswered if path not in answers] if rehearsal.ANY not in answers else []
+    if lacking:
+        output.tell(f"without an answer: {', '.join(lacking)}; --results can say what they answer")
 
 
 def _mapping(path: Path | None) -> JSON:

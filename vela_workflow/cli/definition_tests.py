@@ -99,7 +99,9 @@ def test(
             definition_files.refuse(where)
     if not chosen:
         raise CommandError(
-            f'no case has "{only}" in its title' if only else f"no tests; start some in NAME{testing.SUFFIX}"
+            f'no case has "{only}" in its title'
+            if only
+            else f"no tests; `vela-workflow def render … --as-case TITLE` makes a case for a file NAME{testing.SUFFIX}"
         )
     with rehearsal.Stage(rehearsal.find_cue(cue), definition_files.package_objects(package)) as stage:
         verdicts = asyncio.run(_verdicts(stage, chosen))

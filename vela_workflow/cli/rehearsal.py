@@ -86,6 +86,11 @@ class Rehearsed:
         """The paths of the operations in the order in which they were carried out."""
         return [one.path for one in self.operations]
 
+    @property
+    def unanswered(self) -> list[str]:
+        """The paths of the operations that nothing answers unless an answer is given."""
+        return [one.path for one in self.operations if one.do not in REAL | ECHOED]
+
     def told(self) -> JSON:
         """As an ``expect`` section says it."""
         return testing.told(self.operations, self.result)

@@ -19,7 +19,8 @@ from vela_workflow.authoring import definitions, origin, reference
 from vela_workflow.authoring.origin import Origin
 from vela_workflow.cli.errors import CommandError
 from vela_workflow.cli.rehearsal import CONTEXT, Stage
-from vela_workflow.cue import messages, program, rewrite
+from vela_workflow.cue import messages, program, rewrite, shapes
+from vela_workflow.cue.names import declared
 from vela_workflow.cue.program import Data
 from vela_workflow.cue.syntax import Comprehension, Field, Let, Struct
 from vela_workflow.cue.template import Template
@@ -117,7 +118,7 @@ async def vet(stage: Stage, source: Source) -> list[Finding]:
     try:
         prepared = stage.evaluator.prepare(source.template)
         problems, unused = await _contradictions(stage, prepared) if evaluated else ([], [])
-        doubts = [*prepared.doubts, *_undeclared(prepared)]
+        doubts = [*prepared.doubts, *_undeclared(prepared), *_misread(prepared)]
     except errors.Invalid as error:
         problems, unused, doubts = list(error.problems), [], []
     if problems:
@@ -184,6 +185,36 @@ def _undeclared(prepared: Template) -> Iterator[errors.Problem]:
             near = errors.nearest(name, declared - {name})
             hint = f"; did you mean parameter.{near}?" if near else ""
             yield _placed(prepared.text, ref.start, f"is used and not declared{hint}", f"parameter.{name}")
+
+
+def _misread(prepared: Template) -> Iterator[errors.Problem]:
+    """Results that are looked for where no operation has them: a step would wait for such a value for ever."""
+    survey = prepared.survey
+    acting = {
+        id(site.field): site.field
+        for site in survey.sites
+        if site.field is not None and site.action is not None and not site.action.legacy
+    }
+    for ref, scope in survey.names.refs:
+        name = ref.tail[0] if ref.tail else None
+        if name is None or name in _PARTS:
+            continue
+        fields = [acting.get(id(found)) for found in survey.names.lookup(ref.name, scope)]
+        if fields and all(field is not None and not _may_have(field, name) for field in fields):
+            written = f"{ref.name}.{name}"
+            near = errors.nearest(name, _PARTS)
+            right = f"{ref.name}.{near}" if near else f"{ref.name}.{shapes.RESULTS}.{name}"
+            message = f"there is no such field: what an operation gives is in {shapes.RESULTS}; did you mean {right}?"
+            yield _placed(prepared.text, ref.start, message, written)
+
+
+_PARTS: Final = (shapes.ARGUMENTS, shapes.RESULTS, "#do", "#provider")
+"""The fields of an operation."""
+
+
+def _may_have(field: Field, name: str) -> bool:
+    """Whether a template gives an operation a field of its own of this name."""
+    return any(not _is_listed(struct) or any(declared(struct, name)) for struct in field.value.structs)
 
 
 def _is_listed(struct: Struct) -> bool:

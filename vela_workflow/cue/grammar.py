@@ -48,7 +48,7 @@ class Grammar(Cursor):
                 struct.decls.append(self.decl())
             self.commas()
         if closer:
-            raise ScanError("a brace is not closed", len(self.text))
+            raise ScanError("a brace is not closed", _unclosed(self.text, self.toks))
 
     def decl(self) -> Decl:
         """One declaration."""
@@ -347,3 +347,29 @@ class Grammar(Cursor):
                 raise ScanError(f"unexpected {token.text!r} in a list", token.start)
         result.end = self.take().end
         return result
+
+
+def _unclosed(text: str, toks: Sequence[Token]) -> int:
+    """The offset of the brace that most likely lacks the one that closes it, in a text with too few of those.
+
+    People indent: a brace that closes stands at the beginning of a line as far in as the line of the one it closes. The
+    first pair of which that is not so tells the place; without one it is the last brace that is open at the end.
+    """
+    opened: list[Token] = []
+    for token in toks:
+        if token.is_op("{"):
+            opened.append(token)
+        elif token.is_op("}") and opened:
+            opening = opened.pop()
+            indent, first = _line(text, token.start)
+            if first == token.start and indent != _line(text, opening.start)[0]:
+                return opening.start
+    return opened[-1].start if opened else len(text)
+
+
+def _line(text: str, offset: int) -> tuple[str, int]:
+    """How the line of an offset is indented, and where its first word stands."""
+    start = text.rfind("\n", 0, offset) + 1
+    words = text[start:].lstrip(" \t")
+    first = len(text) - len(words)
+    return text[start:first], first

@@ -145,7 +145,7 @@ def prepare(text: str, packages: Library, *, upgraded: Callable[[compat.Upgraded
     ours = {found.name if found.alias else packages.packages[found.path].identifier: packages.packages[found.path]
             for found in file.imports if found.path in packages.packages}  # fmt: skip
     survey = sites.find(file, ours)
-    problems = [*survey.problems, *_unknown_references(file, survey, set(ours))]
+    problems = [*survey.problems, *_unknown_references(file, survey, set(ours), packages)]
     if problems:
         raise invalid(text, problems)
     key = hashlib.sha256(f"{packages.digest}\0{text}".encode()).hexdigest()
@@ -209,8 +209,12 @@ def _refused(file: scanner.File, packages: Library) -> Iterator[tuple[str, int]]
 
 
 def _unknown_import(path: str, packages: Library) -> str:
-    known = f"there are {', '.join(sorted(packages.packages))} and CUE's standard packages"
-    return f"unknown import {json.dumps(path)}; {elsewhere.PACKAGES.get(path, known)}"
+    known = f"; there are {', '.join(sorted(packages.packages))} and CUE's standard packages"
+    if path in elsewhere.PACKAGES:
+        known = f"; {elsewhere.PACKAGES[path]}"
+    else:
+        known = errors.did_you_mean(path, packages.packages) or known
+    return f"unknown import {json.dumps(path)}{known}"
 
 
 _REACHING_OUT = re.compile(r"@(extern|embed|experiment)\b")
@@ -244,7 +248,9 @@ def free_refs(file: scanner.File) -> list[tuple[scanner.Ref, Scope]]:
     return [(ref, scope) for ref, scope in names.refs if not names.lookup(ref.name, scope)]
 
 
-def _unknown_references(file: scanner.File, survey: Survey, packages: set[str]) -> Iterator[tuple[str, int]]:
+def _unknown_references(
+    file: scanner.File, survey: Survey, packages: set[str], library_: Library
+) -> Iterator[tuple[str, int]]:
     """Names that nothing declares: a mistake whatever the data, so it is told before anything is evaluated."""
     known = packages | BUILTINS | {found.name for found in file.imports} | {compat.LISTS, "parameter", "context"}
     told: set[str] = set()
@@ -253,7 +259,16 @@ def _unknown_references(file: scanner.File, survey: Survey, packages: set[str]) 
             continue
         if not survey.names.lookup(ref.name, scope):
             told.add(ref.name)
-            yield f'reference "{ref.name}" not found', ref.start
+            yield f'reference "{ref.name}" not found{_meant(ref, survey, library_)}', ref.start
+
+
+def _meant(ref: scanner.Ref, survey: Survey, library_: Library) -> str:
+    """What whoever wrote a name that nothing declares most likely meant: an import, or another name."""
+    paths = {path.rpartition("/")[2]: path for path in sorted(library.STANDARD)}
+    paths |= {package.identifier: path for path, package in library_.packages.items()}
+    if ref.name in paths and ref.tail:
+        return f'; import "{paths[ref.name]}" is missing'
+    return errors.did_you_mean(ref.name, ("parameter", "context", *survey.names.root.names))
 
 
 def _parameter_spans(file: scanner.File, survey: Survey) -> tuple[tuple[int, int], ...] | None:

@@ -114,7 +114,7 @@ HEAD = 'x: {type: "workflow-step"}\n'
     ("text", "place", "words"),
     [
         pytest.param("", (1, 1), "found 0", id="empty"),
-        pytest.param(HEAD, (1, 27), "template", id="no template"),
+        pytest.param(HEAD, (1, 1), "template", id="no template"),
         pytest.param(HEAD + "y: 1\ntemplate: {}", (2, 1), "found 2", id="two heads"),
         pytest.param(HEAD + "template: {}\ntemplate: {}", (3, 1), "found 2", id="two templates"),
         pytest.param(HEAD + "template: 1", (2, 1), "one struct", id="a template that is no struct"),
