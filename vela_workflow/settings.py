@@ -45,7 +45,10 @@ class Settings(pydantic.BaseModel):
     cue: str = pydantic.Field(default="cue", description="The cue command: a name on PATH or a path.")
     workers: int = pydantic.Field(default=32, ge=1, description="How many runs are worked on at the same time.")
     cue_commands: int = pydantic.Field(
-        default=0, ge=0, description="How many cue commands may run at the same time; 0 means one per core."
+        default=0,
+        ge=0,
+        description="How many cue commands may run at the same time; 0 means one per core that may be used, but not "
+        "more than 8.",
     )
     cue_timeout: float = pydantic.Field(default=20.0, gt=0, description="Seconds that one evaluation may take.")
     cue_memory: int = pydantic.Field(

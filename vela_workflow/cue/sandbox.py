@@ -13,10 +13,13 @@ import os
 import resource
 import subprocess
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from vela_workflow import errors
-from vela_workflow.cue import messages
+from vela_workflow.cue import cores, messages
+
+MOST_COMMANDS: Final = 8
+"""How many commands run at the same time at most, where nobody says otherwise: one event loop asks for no more."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Limits:
     cpu: int = 15
     memory: int = 1024 * 1024 * 1024
     output: int = 16 * 1024 * 1024
-    commands: int = max(1, os.cpu_count() or 1)
+    commands: int = min(cores.usable(), MOST_COMMANDS)
     batch: int = 32
     ahead: bool = False
 
