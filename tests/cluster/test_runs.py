@@ -313,6 +313,31 @@ CONDITIONS = [
         {"context": {"stage": "test"}},
     ),
     Row(
+        "if-of-an-input-that-builds-upon-another",
+        """
+        - {name: a, type: echo, properties: {value: 2}, outputs: [{name: o, valueFrom: result}]}
+        - name: b
+          type: echo
+          if: 'inputs["parameter.value.x + 1"] == 3 && parameter.value.x == 0'
+          properties: {value: {x: 0}}
+          inputs: [{from: o, parameterKey: value.x}, {from: parameter.value.x + 1, parameterKey: value.y}]
+          outputs: [{name: p, valueFrom: result}]
+        """,
+        "succeeded",
+        {"a": "succeeded", "b": "succeeded"},
+        variables={"o": 2, "p": {"x": 2, "y": 3}},
+    ),
+    Row(
+        "an-input-that-fails-is-not-the-fault-of-the-if",
+        """
+        - {name: a, type: echo, if: 'inputs["context.stage + 1"] == 2', inputs: [{from: context.stage + 1}]}
+        """,
+        "failed",
+        {"a": "failed/Input"},
+        {"context": {"stage": "test"}},
+        told={"a": "get input from [context.stage + 1]: "},
+    ),
+    Row(
         "after-a-failure",
         """
         - {name: a, type: fail}

@@ -62,6 +62,14 @@ CONDITION = """
 - {name: take, type: suspend, if: 'IF', inputs: [{from: secret}]}
 """
 
+INPUT = """
+- {name: read, type: read-one, properties: {name: NAME}, outputs: [{name: secret, valueFrom: r.$returns.value.data.key}]}
+- name: take
+  type: suspend
+  if: 'IF'
+  inputs: [{from: secret, parameterKey: message}, {from: 'parameter.message & "x"', parameterKey: duration}]
+"""
+
 
 @pytest.fixture
 def secret(runs: fixture.Runs, admin: Api) -> str:
@@ -103,4 +111,11 @@ def test_no_failure_tells_it(runs: fixture.Runs, operator: fixture.OperatorProce
 def test_no_condition_tells_it(runs: fixture.Runs, secret: str, condition: str) -> None:
     run = runs.start(CONDITION.replace("NAME", secret).replace("IF", condition))
     assert fixture.step(run.ended("failed"), "take")["reason"] == "Rendering"
+    assert ENCODED not in told(runs, run)
+
+
+@pytest.mark.parametrize("condition", ["always", 'context.name != ""'])
+def test_no_input_tells_it(runs: fixture.Runs, secret: str, condition: str) -> None:
+    run = runs.start(INPUT.replace("NAME", secret).replace("IF", condition))
+    assert fixture.step(run.ended("failed"), "take")["reason"] == "Input"
     assert ENCODED not in told(runs, run)

@@ -255,12 +255,12 @@ class Board:
         group = (node.parent.step.name, node.parent.id) if node.parent else None
         return scope.step_context(self.identity, self.restarts, node.step, node.id, group)
 
-    def scope(self, node: Node, inputs: JSON, scripts: tuple[str, ...] = ()) -> tasks.Scope:
+    def scope(self, node: Node, inputs: JSON) -> tasks.Scope:
         """The scope of an expression of a step; steps without a status yet show one that is all false."""
         status = {str(entry.get("name")): scope.step_status(entry) for entry in self.past}
         for name, path in self.plan.names.items():
             status[name] = scope.step_status(self.by_path[path].entry)
-        return tasks.Scope(status, inputs, self.context(node), node.step.properties, scripts)
+        return tasks.Scope(status, inputs, self.context(node), node.step.properties)
 
 
 def is_finished(entry: Mapping[str, Any]) -> bool:

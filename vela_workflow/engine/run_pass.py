@@ -361,17 +361,17 @@ class Pass:
             else:
                 known[item.source] = found.value
         node.pending_on = None
-        if step.condition and step.condition != constants.IF_ALWAYS and node.condition is None:
-            unsure = board.unsure(step.condition)
-            if unsure:
-                node.show(StepPhase.PENDING, "", f"Pending on If: {unsure}")
-                return False
-            seen = board.scope(node, known, tuple(scripts))
-            self._hand_out(node, tasks.EvaluateCondition(step, node.id, step.condition, seen))
+        asked = bool(step.condition) and step.condition != constants.IF_ALWAYS and node.condition is None
+        unsure = board.unsure(step.condition) if asked else ""
+        if unsure:
+            node.show(StepPhase.PENDING, "", f"Pending on If: {unsure}")
             return False
         for source, parameters in scripts.items():
             seen = dataclasses.replace(board.scope(node, known), parameter=dict(parameters))
             self._hand_out(node, tasks.EvaluateInput(step, node.id, source, seen))
+            return False
+        if asked:
+            self._hand_out(node, tasks.EvaluateCondition(step, node.id, step.condition, board.scope(node, known)))
             return False
         return self._begin(node, now)
 

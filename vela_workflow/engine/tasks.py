@@ -20,15 +20,13 @@ class Scope:
     """The values that an expression of the user's may refer to (engine 3.6 and 5.2).
 
     ``status`` maps names of steps (and aliases) to their status with the booleans ``failed``, ``succeeded``, …;
-    ``inputs`` maps the literal ``from`` to its value. ``scripts`` are inputs whose ``from`` is a CUE expression over
-    ``context`` and ``parameter``: the driver adds each to ``inputs`` as an expression.
+    ``inputs`` maps the literal ``from`` to its value.
     """
 
     status: JSON
     inputs: JSON
     context: JSON
     parameter: JSON
-    scripts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

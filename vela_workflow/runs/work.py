@@ -100,18 +100,11 @@ class Worker:
 
     async def _condition(self, task: tasks.EvaluateCondition) -> bool | errors.WorkflowError:
         scope = task.scope
-        inputs = dict(scope.inputs)
+        seen = {"status": scope.status, "inputs": scope.inputs, "context": scope.context, "parameter": scope.parameter}
         try:
-            for script in scope.scripts:
-                inputs[script] = await self._expression(
-                    script, {"context": scope.context, "parameter": scope.parameter}
-                )
-            value = await self._expression(
-                task.expression,
-                {"status": scope.status, "inputs": inputs, "context": scope.context, "parameter": scope.parameter},
-            )
+            value = await self._expression(task.expression, seen)
         except errors.WorkflowError as error:
-            return errors.WorkflowError(messages.redacted(str(error))) if self._takes_secrets(task) else error
+            return self._tellable(task, error)
         if isinstance(value, bool):
             return value
         shown = "" if self._takes_secrets(task) else f" {orjson.dumps(value).decode()}"
@@ -123,7 +116,11 @@ class Worker:
                 task.expression, {"context": task.scope.context, "parameter": task.scope.parameter}
             )
         except errors.WorkflowError as error:
-            return error
+            return self._tellable(task, error)
+
+    def _tellable(self, task: tasks.Task, error: errors.WorkflowError) -> errors.WorkflowError:
+        """The error of an expression, without values where those may be secret."""
+        return errors.WorkflowError(messages.redacted(str(error))) if self._takes_secrets(task) else error
 
     async def _outputs(self, task: tasks.CollectOutputs) -> result.Result:
         """The outputs of a group see ``context`` and nothing else (engine 5.1)."""

@@ -56,10 +56,12 @@ def test_the_scope_of_an_if() -> None:
     one.finished(first, result.Succeeded({"o": 5}, "fine"), run.now)
     (second,) = one.advance(run.now)
     one.finished(second, result.Succeeded(), run.now)
+    (wanted,) = one.advance(run.now)
+    assert isinstance(wanted, tasks.EvaluateInput)
+    one.input(wanted, 2, run.now)
     (asked,) = one.advance(run.now)
     assert isinstance(asked, tasks.EvaluateCondition)
-    assert asked.scope.inputs == {"o": 5, "context.name": "run"}
-    assert asked.scope.scripts == ("1 + 1",)
+    assert asked.scope.inputs == {"o": 5, "context.name": "run", "1 + 1": 2}
     status = asked.scope.status
     assert set(status) == {"a", "b", "c", "web"}
     assert status["a"] == status["web"]
