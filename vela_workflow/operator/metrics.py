@@ -3,7 +3,8 @@
 Metrics that the Go controller has keep their names (engine 10.5), so dashboards and alerts go on working; where it
 measured in another unit than the name says, ours is the unit of the name. ``phase`` and ``reason`` of a step are two
 labels instead of one text. What only this program has begins with ``vela_workflow_``. No label ever holds the name of a
-run, a step or a namespace: the number of series does not grow with use.
+run, a step or a namespace: the number of series does not grow with use. Types of steps are names that users choose,
+also of types that there are not, so only so many of them are told apart.
 
 What changes all the time is counted as it happens; what can be looked up (queue, watches, evaluations, leadership) is
 looked up when Prometheus asks (``Live``), on the event loop, so nothing is read while it changes.
@@ -152,6 +153,12 @@ WAKE: Final = Shape(
 )
 RETRIES: Final = Shape("vela_workflow_turn_failures", "Turns that failed and are tried again.")
 
+MOST_TYPES: Final = 300
+"""How many types of steps are told apart."""
+
+OTHER_TYPES: Final = "other"
+"""What all further ones are called."""
+
 CAPACITY: Final = "capacity"
 """Why a template is dropped, as the Go controller says it."""
 
@@ -170,6 +177,7 @@ class Metrics:
         self.census: dict[int, Census] = {}
         self.leads: Callable[[], Iterable[int]] = tuple
         self.initialised = 0
+        self._types: set[str] = set()
         registry.register(_Fixed(self._counted))
         self.reconcile = RECONCILE.histogram(registry)
         self.planned = PLANNED.histogram(registry)
@@ -237,7 +245,13 @@ class Metrics:
 
     def attempted(self, step_type: str, seconds: float) -> None:
         """Count an attempt of a step."""
-        self.step.labels(CONTROLLER, step_type).observe(1000 * seconds)
+        self.step.labels(CONTROLLER, self._told_apart(step_type)).observe(1000 * seconds)
+
+    def _told_apart(self, step_type: str) -> str:
+        if step_type not in self._types and len(self._types) >= MOST_TYPES:
+            return OTHER_TYPES
+        self._types.add(step_type)
+        return step_type
 
     def text(self) -> bytes:
         """All metrics in the text format of Prometheus."""
@@ -257,7 +271,10 @@ class Metrics:
         steps = GaugeMetricFamily(
             "workflowrun_step_phase_number", "Steps by type, phase and reason.", labels=["step_type", "phase", "reason"]
         )
-        for labels, number in sorted(sum((census.steps for census in led), Tally[tuple[str, str, str]]()).items()):
+        counted = Tally[tuple[str, str, str]]()
+        for (step_type, phase, reason), number in sum((census.steps for census in led), counted.copy()).items():
+            counted[self._told_apart(step_type), phase, reason] += number
+        for labels, number in sorted(counted.items()):
             steps.add_metric(labels, number)
         yield steps
 

@@ -65,6 +65,20 @@ def test_durations_of_steps_are_milliseconds() -> None:
     assert b'workflowrun_step_duration_ms_sum{controller="workflowrun",step_type="apply"} 250.0' in told.text()
 
 
+def test_types_that_users_make_up_do_not_make_ever_more_series() -> None:
+    told, many = metrics.Metrics(), 2 * metrics.MOST_TYPES
+    told.leads = lambda: [0]
+    for number in range(many):
+        told.attempted(f"type-{number}", 0.1)
+        step = {"type": f"type-{number}", "phase": "failed", "reason": "Rendering"}
+        told.seen(("here", f"run-{number}"), 0, {"status": "failed", "steps": [step]})
+    for name in ("workflowrun_step_duration_ms_count{", "workflowrun_step_phase_number{"):
+        series = [line for line in told.text().decode().splitlines() if line.startswith(name)]
+        assert len(series) == metrics.MOST_TYPES + 1
+        (other,) = [line for line in series if f'step_type="{metrics.OTHER_TYPES}"' in line]
+        assert float(other.rpartition(" ")[2]) == many - metrics.MOST_TYPES
+
+
 def test_requests_are_counted_by_what_they_are_about() -> None:
     told = metrics.Metrics()
     told.api_call(FinishedCall("far", "patch", 200, 0.25, "apps/v1", "Deployment"))
