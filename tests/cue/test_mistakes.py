@@ -24,6 +24,7 @@ class Mistake:
     reason: Reason = Reason.EXECUTE
     parameter: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     outputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    canned: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 MISTAKES = {
@@ -77,6 +78,25 @@ MISTAKES = {
         Reason.OUTPUT,
         outputs={"o": "output.value"},
     ),
+    "an output that ends too early": Mistake(
+        "x: 1",
+        "failed to get output o from x +: expected operand, found its end",
+        Reason.OUTPUT,
+        outputs={"o": "x +", "good": "x"},
+    ),
+    "an output that CUE does not take": Mistake(
+        "x: 1",
+        "failed to get output o from *x: preference mark not allowed at this position",
+        Reason.OUTPUT,
+        outputs={"good": "x", "o": "*x"},
+    ),
+    "an output that is not in the result": Mistake(
+        'import "vela/kube"\nobj: kube.#Apply & {$params: value: kind: "X"}',
+        "failed to get output o from obj.value.data: undefined field: data",
+        Reason.OUTPUT,
+        outputs={"o": "obj.value.data"},
+        canned={"obj": {"value": {"kind": "X"}}},
+    ),
     "an output that is called like a package": Mistake(
         'import "vela/config"\nread: config.#ReadConfig & {$params: {name: "a", namespace: "b"}}',
         "failed to get output o from config: the template has no config; it has read, parameter, context",
@@ -94,7 +114,9 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
 async def test_what_the_step_fails_with(evaluator: Evaluator, mistake: Mistake) -> None:
-    run = await attempt(evaluator, mistake.template, parameter=mistake.parameter, outputs=mistake.outputs)
+    run = await attempt(
+        evaluator, mistake.template, parameter=mistake.parameter, outputs=mistake.outputs, canned=mistake.canned
+    )
     failed = run.result
     assert isinstance(failed, result.Failed), failed
     assert (failed.reason, failed.message, failed.retriable) == (mistake.reason, mistake.message, False)

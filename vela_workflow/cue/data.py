@@ -28,7 +28,8 @@ class Output:
 
     ``imports`` are pairs of name and path that it needs; ``reach`` are the fields that it can depend on. ``declared``
     are declarations, added to the template, of fields that an expression could not name otherwise: those that
-    guards, loops or embedded values make, and those whose labels are no identifiers.
+    guards, loops or embedded values make, and those whose labels are no identifiers. ``meant`` is the candidate that
+    is explained when none has a value.
     """
 
     name: str
@@ -36,3 +37,4 @@ class Output:
     imports: tuple[tuple[str, str], ...] = ()
     reach: frozenset[int] = frozenset()
     declared: tuple[str, ...] = ()
+    meant: int = 0

@@ -217,7 +217,7 @@ class Evaluator:
         """Why an output has no value; ``None`` when it has."""
         builder = program.Builder(found)
         written = builder.program(data, (output,), dropped=self._dropped_of(found))
-        return await self._explain(found, written, written.explaining((builder.names.output(0, 0),)))
+        return await self._explain(found, written, written.explaining((builder.names.output(0, output.meant),)))
 
     async def _explain(self, found: Template, written: Program, text: str) -> Explanation | None:
         code, _, stderr = await self.cue.run(text, "export", "--out", "json", "-e", written.explain_name)

@@ -175,6 +175,13 @@ class Attempt:
         self._warnings += (str(doubt) for doubt in checked.doubts)
 
     async def _evaluate(self) -> Evaluation:
+        try:
+            return await self._evaluator.evaluate(self._template, self._data(), self._asked)
+        except errors.Invalid:
+            self._asked, wrong = await outputs_.sift(self._evaluator, self._template, self._data(), self._asked)
+            if not wrong:
+                raise
+        self._wrong_outputs |= wrong
         return await self._evaluator.evaluate(self._template, self._data(), self._asked)
 
     def _data(self) -> Data:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable
 
 from vela_workflow import errors
 from vela_workflow.cue import scanner
-from vela_workflow.cue.program import Output
+from vela_workflow.cue.evaluator import Evaluator
+from vela_workflow.cue.program import Data, Output
 from vela_workflow.cue.survey import Key, Site
 from vela_workflow.cue.syntax import Field, Ref
 from vela_workflow.cue.template import Template, free_refs
@@ -58,7 +59,8 @@ def _output(name: str, expression: str, template: Template) -> Output | None:
         declared.append(f'{alias}="{quoted["label"]}"?: _')
         expression = f"{alias}{expression[quoted.end() :]}"
     scanned = scanner.scan(expression)
-    texts = dict.fromkeys([*_candidates(expression, scanned), _moved(expression, scanned, template)])
+    moved = _moved(expression, scanned, template)
+    texts = dict.fromkeys([*_candidates(expression, scanned), moved])
     candidates = tuple(text for text in texts if not template.unknown_names(text) - {alias})
     if not candidates:
         return None
@@ -66,7 +68,32 @@ def _output(name: str, expression: str, template: Template) -> Output | None:
     refs = {ref.name for ref, _ in free_refs(scanned)} - {alias}
     declared += [f"{ref}?: _" for ref in sorted(refs) if template.is_made(ref)]
     imports = tuple((item.name, item.path) for item in scanned.imports)
-    return Output(name, tuple(_body(text) for text in candidates), imports, reach, tuple(declared))
+    bodies = tuple(_body(text) for text in candidates)
+    return Output(
+        name, bodies, imports, reach, tuple(declared), meant=candidates.index(moved) if moved in candidates else 0
+    )
+
+
+async def sift(
+    evaluator: Evaluator, template: Template, data: Data, asked: Iterable[Output]
+) -> tuple[tuple[Output, ...], dict[str, str]]:
+    """The outputs that CUE takes, and why not the others, by name.
+
+    Some mistakes in an expression only CUE finds, and they make the whole program fail. Raises ``Invalid`` when it is
+    the template that does not compile.
+    """
+    await evaluator.evaluate(template, data)
+    found: list[Output] = []
+    wrong: dict[str, str] = {}
+    for output in asked:
+        try:
+            await evaluator.evaluate(template, data, (output,))
+        except errors.Invalid as error:
+            # The brace, and what stands behind it, is not the author's.
+            wrong[output.name] = error.problems[0].message.replace("found '}'", "found its end")
+        else:
+            found.append(output)
+    return tuple(found), wrong
 
 
 def _fields(template: Template) -> str:
