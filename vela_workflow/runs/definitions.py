@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from vela_workflow import errors
+from vela_workflow.api import constants
 
 SUSPEND = """
 import "vela/builtin"
@@ -33,25 +34,30 @@ parameter: {
 BUILT_IN: Mapping[str, str] = {"suspend": SUSPEND}
 """Templates that no definition in the cluster replaces."""
 
-APPLICATION_TYPES: Final = frozenset(
-    {
-        "apply-application",
-        "apply-application-in-parallel",
-        "apply-component",
-        "apply-remaining",
-        "builtin-apply-component",
-        "collect-service-endpoints",
-        "deploy",
-        "deploy-cloud-resource",
-        "deploy2env",
-        "deploy2runtime",
-        "export-data",
-        "export-service",
-        "restart-workflow",
-        "share-cloud-resource",
-    }
-)
-"""Step types of KubeVela that work on the Application in which they stand; here nobody can make them work."""
+_APPLY = "apply-object and apply-objects apply plain objects"
+_DEPLOY = "distribute-object applies a plain object to several clusters"
+_EXPORT = "apply-object applies a plain object to a cluster"
+
+APPLICATION_TYPES: Final[Mapping[str, str]] = {
+    "apply-application": _APPLY,
+    "apply-application-in-parallel": _APPLY,
+    "apply-component": _APPLY,
+    "apply-remaining": _APPLY,
+    "builtin-apply-component": _APPLY,
+    "collect-service-endpoints": "read-object reads a Service or an Ingress",
+    "deploy": _DEPLOY,
+    "deploy-cloud-resource": "apply-terraform-config makes cloud resources",
+    "deploy2env": _DEPLOY,
+    "deploy2runtime": _DEPLOY,
+    "export-data": "export2config and export2secret write to a cluster",
+    "export-service": _EXPORT,
+    "restart-workflow": f"the annotation {constants.ANNOTATION_RESTART} restarts a run",
+    "share-cloud-resource": "export2secret writes to a cluster",
+}
+"""Step types of KubeVela that work on the Application in which they stand; here nobody can make them work.
+
+With each is what comes nearest to it.
+"""
 
 Key = tuple[str, str]
 
@@ -122,7 +128,10 @@ class Definitions:
     def _advice(self, step_type: str, namespace: str) -> str:
         """What to put behind the message about a step type that is not there."""
         if step_type in APPLICATION_TYPES:
-            return ": it works on the components of an Application, a kind that this program does not have"
+            return (
+                ": it works on the Application in which it stands, a kind that this program does not have; "
+                f"{APPLICATION_TYPES[step_type]}"
+            )
         places = (namespace, self.system_namespace)
         return errors.did_you_mean(step_type, (name for place, name in self._templates if place in places))
 
