@@ -244,6 +244,7 @@ class Evaluator:
             left = dataclasses.replace(data, parameter=parameters.without(data.parameter, wrong))
         lacking = parameters.missing(reports, {report.path for report in wrong})
         lacking = parameters.without_followers(lacking, wrong, found.file.body)
+        wrong = parameters.told_apart(wrong, found.file.body)
         doubtful = parameters.ambiguous(reports, data.parameter)
         written = program.Builder(found).check_program(data, dropped=self._dropped_of(found))
         return parameters.Checked(

@@ -27,6 +27,8 @@ AMBIGUOUS = (
     "close({…}) around each alternative tells them apart"
 )
 
+TOGETHER = "cannot be given together"
+
 _BOUND = re.compile(r"invalid value (?P<one>.+) \(out of bound (?P<bound>.+)\)", re.DOTALL)
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[^.]+')
 
@@ -75,12 +77,43 @@ def without_followers(lacking: Sequence[Report], wrong: Sequence[Report], body: 
 
 
 def _has_default(report: Report, body: Struct) -> bool:
+    return any("unary*" in field.value.operators for field in _declarations(report.path, body))
+
+
+def _declarations(path: str, body: Struct) -> list[Field]:
     structs = [body]
     fields: list[Field] = []
-    for part in parts(report.path):
+    for part in parts(path):
         fields = [field for struct in structs for field in declared(struct, part)]
         structs = [inner for field in fields for inner in child_structs(field.value)]
-    return any("unary*" in field.value.operators for field in fields)
+    return fields
+
+
+def told_apart(reports: Sequence[Report], body: Struct) -> list[Report]:
+    """The reports, with one for the fields of a struct that no alternative takes together.
+
+    CUE refuses all fields of such a struct, also those that fit; the strange ones among them are what is wrong.
+    """
+    siblings: dict[str, list[Report]] = {}
+    for report in reports:
+        if "not allowed" in report.message:
+            siblings.setdefault(_parent(report.path), []).append(report)
+    told: list[Report] = []
+    for report in reports:
+        group = siblings.get(_parent(report.path), []) if "not allowed" in report.message else []
+        known = [one for one in group if _declarations(one.path, body)]
+        if report not in known:
+            told.append(report)
+        elif len(known) == len(group) > 1 and report is known[0]:
+            names = " and ".join(dict.fromkeys(parts(one.path)[-1] for one in known))
+            told.append(dataclasses.replace(report, path=_parent(report.path), message=f"{names} {TOGETHER}"))
+        elif len(group) == 1:
+            told.append(report)
+    return told
+
+
+def _parent(path: str) -> str:
+    return path[: -len(_PART.findall(path)[-1]) - 1]
 
 
 def _of_parameter(report: Report) -> bool:
