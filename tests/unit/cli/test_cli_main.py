@@ -172,7 +172,7 @@ def test_every_setting_of_the_operator_is_a_flag(runner: CliRunner) -> None:
 
     shown = runner.invoke(main.app, ["operator", "--help"]).stdout
     for name in Settings.model_fields:
-        assert f"--{name.replace('_', '-')} " in shown
+        assert f"--{name.replace('_', '-')}" in shown.split()
 
 
 def test_as_a_plugin_of_kubectl(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_wide_table_of_all_namespaces_is_not_cut_in_a_pipe(capsys: pytest.Captur
     [
         pytest.param(None, "a-step-with-a-long-name", id="no-terminal"),
         pytest.param(200, "a-step-with-a-long-name", id="wide"),
-        pytest.param(70, "a-step-with-a-lo…", id="as-much-as-needed"),
+        pytest.param(70, "a-step-with-a…", id="as-much-as-needed"),
         pytest.param(40, "a-step-wi…", id="not-below-what-can-be-read"),
     ],
 )
