@@ -174,15 +174,17 @@ def test_runs_that_wait_for_one_object_share_its_watch(warm: fixture.Runs, log: 
     # Ten others come and go: what waits costs nothing meanwhile.
     for run in [warm.start([touch("other")]) for _ in range(10)]:
         run.ended("succeeded")
-    counted = log.counted()
-    assert sum(counted.values()) - before <= 10 * 2 + counted[WATCH]
+    meanwhile = log.requests()[before:]
+    assert not [one for one in meanwhile if any(run.name in one.name for run in waiting)]
+    assert not [one for one in meanwhile if one.name == gate and one.verb != "watch"]
     warm.config_map(gate, {"ready": "yes"})
     for run in waiting:
         run.ended("succeeded")
     counted = log.counted()
     assert counted[WATCH] <= 1
     assert counted[READ] <= 2 * len(waiting)
-    assert counted[STATUS] == 2 * len(waiting) + 10
+    # Where many begin at once on a busy machine, some show that they have begun.
+    assert 2 * len(waiting) + 10 <= counted[STATUS] <= 3 * len(waiting) + 2 * 10
 
 
 def test_a_definition_is_looked_up_without_a_request(warm: fixture.Runs, log: Log) -> None:
