@@ -307,7 +307,7 @@ class Evaluator:
         if isinstance(answer, bytes):
             return answer
         reports = messages.parse(answer.stderr)
-        text = "; ".join(re.sub(r"^OUT\.value: ?", "", report.message) for report in reports[:3])
+        text = "; ".join(map(_worded, reports[:3]))
         text = text.replace("found '}'", "found its end")  # the brace is ours
         if reports and all(report.is_not_yet for report in reports):
             raise Undecided(text)
@@ -321,6 +321,13 @@ class Evaluator:
         shown = output.decode("utf-8", "replace") if code == 0 else messages.readable(stderr, written.tag)
         lines = [line for line in shown.splitlines() if written.tag not in line and line.strip() != '"sent": true']
         return "\n".join(lines)
+
+
+def _worded(report: Report) -> str:
+    """What is said of a value, with its path where that is not the value that was asked for."""
+    message = re.sub(r"^OUT\.value: ?", "", report.message)
+    path = re.sub(r"^OUT(\.value(\.|$)|$)", "", report.path)
+    return f"{path}: {message}" if path else message
 
 
 def _waited_for(found: Template, reports: Sequence[Report], written: Program) -> str:

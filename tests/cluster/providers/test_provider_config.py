@@ -152,8 +152,9 @@ async def test_what_cannot_be_changed(run: Run, admin: Api, namespace: str) -> N
 
 # reason: template, properties, part of the message
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
-    "properties that do not fit": (TEMPLATE, {"host": 1}, "conflicting values"),
-    "missing properties": (TEMPLATE, {}, "incomplete|non-concrete"),
+    "properties that do not fit": (TEMPLATE, {"host": 1}, "config.host: conflicting values"),
+    "missing properties": (TEMPLATE, {}, "config.host: incomplete"),
+    "a value that may be secret": (TEMPLATE, {"host": "h", "user": {"a": "word"}}, r"(?s)^(?!.*word).*config.user: "),
     "the template's own validation": (
         TEMPLATE, {"host": "h", "user": "u"}, "failed to validate config: users are not welcome"
     ),

@@ -14,11 +14,14 @@ import orjson
 
 from vela_workflow import errors
 from vela_workflow.clusters import errors as cluster_errors
+from vela_workflow.cue import messages
 from vela_workflow.providers import arguments
 from vela_workflow.providers.config import storage
 from vela_workflow.providers.contract import JSON, Call
 
 RESULT: Final = "_velaConfigResult"
+PROPERTIES: Final = "template.parameter"
+SCHEMA: Final = f"{{config: {PROPERTIES}}}"
 
 _PROGRAM: Final = """
 context: %(context)s
@@ -108,7 +111,9 @@ async def render(template: Template, name: str, namespace: str, properties: JSON
     try:
         result = await _Evaluator.evaluate(program, RESULT)
     except errors.Invalid as error:
-        raise arguments.wrong(f"config {namespace}/{name}: template {template.name}: {error}") from error
+        why = await _misfit(_Evaluator.evaluate, program) or str(error).replace(f"{RESULT}.", "template.")
+        why = messages.redacted(why)  # Properties are passwords as often as not.
+        raise arguments.wrong(f"config {namespace}/{name}: template {template.name}: {why}") from error
     _validate(result.get("validation"))
     output = result.get("output")
     if not isinstance(output, dict) or output.get("kind") != "Secret" or output.get("apiVersion") != "v1":
@@ -121,6 +126,15 @@ async def render(template: Template, name: str, namespace: str, properties: JSON
         annotations=metadata.get("annotations") or {},
         outputs=tuple((result.get("outputs") or {}).values()),
     )
+
+
+async def _misfit(evaluate: Evaluate, program: str) -> str:
+    """Why the properties do not fit the template's schema; empty when they do, and something else is wrong."""
+    try:
+        await evaluate(program, SCHEMA)
+    except errors.Invalid as error:
+        return str(error).replace(f"{PROPERTIES}.", "config.")
+    return ""
 
 
 def _validate(validation: Any) -> None:
