@@ -209,7 +209,11 @@ def _put(path: Sequence[str | int], result: Any) -> str:
     """A declaration that adds a result at a path."""
     text = json.dumps(result)
     for part in reversed(path):
-        text = f"[{'_, ' * part}{text}, ...]" if isinstance(part, int) else f"{{{json.dumps(part)}: {text}}}"
+        text = (
+            f"[{'_, ' * part}{text}, ...]"
+            if isinstance(part, int)
+            else f"{{{part if part.startswith('_') else json.dumps(part)}: {text}}}"
+        )
     return text
 
 

@@ -77,6 +77,21 @@ class Phrases:
         for inner in (*(node.inside or ()), *(node.hidden or ())):
             self._settle(inner)
 
+    def _remember(
+        self,
+        path: Sequence[str],
+        name: str,
+        scopes: Sequence[int],
+        tail: str,
+        *,
+        quoted: bool = False,
+    ) -> None:
+        """An operation can be referred to by its own name where it is in sight."""
+        if not quoted:
+            self.known.append(Known(f"{name}{tail}", ".".join((*path, name)), scopes[-1], name))
+        if path and path[0] in self.tops and all(re.fullmatch(r"\w+", part) for part in path):
+            self.known.append(Known(".".join((*path, name)) + tail, "", 0, name))
+
     def _text(self, scopes: Sequence[int], loop: Sequence[str] = (), depth: int = 1) -> str:
         """An expression that is a text."""
         rows = ['"s"', "context.name", "parameter.s", "parameter.xs[0]", "parameter.e", '#"r\\(1)"#']
@@ -98,7 +113,7 @@ class Phrases:
                 f"[if {self._condition(scopes, 0)} {{{a}}}, {b}][0]",
                 f"strconv.FormatInt({self._int(scopes)}, 10)",
             ]
-            rows += [f'json.Marshal({{a: {a}, "b-c": {self._int(scopes)}}})', f"({a})", f"{{x: {a}, y: x}}.y"]
+            rows += [f'json.Marshal({{a: {a}, "b-c": {self._int(scopes)}}})', f"({a})", f"{{xx: {a}, y: xx}}.y"]
             rows += [f"*{a} | string", f'regexp.ReplaceAll("-", {a}, "_")', f'{{"a-b": {a}}}["a-b"]', f"{{{a}}}"]
         return self._pick(rows)
 

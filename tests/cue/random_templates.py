@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Sequence
 
-from phrases import Known, Phrases
+from odd_shapes import OddShapes
 from template_tree import GUARD, GUARD_END, VALUE, VALUE_END, VALUE_MID, Node, Template
 
 
-class Author(Phrases):
+class Author(OddShapes):
     """Writes random templates; the same ``seed`` gives the same one."""
 
     def template(self) -> Template:
@@ -38,7 +37,7 @@ class Author(Phrases):
                 self._wait,
                 self._message,
             ]
-            kinds += [self._value, self._holding, self._elements, self._bare]
+            kinds += [self._value, self._holding, self._elements, self._bare, self._pick(self._odd())]
             if depth:
                 kinds += [
                     self._struct,
@@ -54,21 +53,9 @@ class Author(Phrases):
             nodes += self._pick(kinds)(path, scopes, depth, loop)
         return nodes
 
-    def _remember(
-        self,
-        path: Sequence[str],
-        name: str,
-        scopes: Sequence[int],
-        tail: str,
-        loop: Sequence[str],
-        *,
-        quoted: bool = False,
-    ) -> None:
-        """An operation can be referred to by its own name where it is in sight."""
-        if not quoted:
-            self.known.append(Known(f"{name}{tail}", ".".join((*path, name)), scopes[-1], name))
-        if path and path[0] in self.tops and all(re.fullmatch(r"\w+", part) for part in path):
-            self.known.append(Known(".".join((*path, name)) + tail, "", 0, name))
+    def _odd(self) -> list[Callable[..., list[Node]]]:
+        names = [name for name, value in vars(OddShapes).items() if callable(value)]
+        return [getattr(self, name) for name in names if name not in ("_object", "_params")]
 
     def _operation(self, path: tuple[str, ...], scopes: tuple[int, ...], depth: int, loop: Sequence[str]) -> list[Node]:
         name = self._next("a")
@@ -86,7 +73,7 @@ class Author(Phrases):
         node = Node(f"{shown}: {text}", label=label, name=name, do=do[1:].lower())
         if self._one_in(8) and len(scopes) == 1:
             node.after, node.step = self._stepped()
-        self._remember(path, name, scopes, ".$returns.value", loop, quoted=shown != name)
+        self._remember(path, name, scopes, ".$returns.value", quoted=shown != name)
         return [node]
 
     def _stepped(self) -> tuple[str, int]:
@@ -99,13 +86,13 @@ class Author(Phrases):
         key = ".".join((*path, name))
         value = f'{VALUE}{key}{VALUE_MID}{{kind: "K", {self._fields(scopes, loop)}}}{VALUE_END}'
         text = f"{name}: op.{do} & {{value: {value}}}"
-        self._remember(path, name, scopes, ".value", loop)
+        self._remember(path, name, scopes, ".value")
         return [Node(text, label=name, name=name, do=do[1:].lower(), legacy=True)]
 
     def _bare(self, path: tuple[str, ...], scopes: tuple[int, ...], depth: int, loop: Sequence[str]) -> list[Node]:
         name = self._next("b")
         text = f'{name}: {{#do: "read", #provider: "kube", $params: value: {{{self._fields(scopes, loop)}}}}}'
-        self._remember(path, name, scopes, ".$returns.value", loop)
+        self._remember(path, name, scopes, ".$returns.value")
         return [Node(text, label=name, name=name, do="read")]
 
     def _holding(self, path: tuple[str, ...], scopes: tuple[int, ...], depth: int, loop: Sequence[str]) -> list[Node]:
@@ -118,7 +105,7 @@ class Author(Phrases):
             do="read",
         )
         before = f'{name}: kube.#Apply & {{$params: value: {{kind: "K", q: r{name}.$returns.value.z}}'
-        self._remember(path, name, scopes, ".$returns.value", loop)
+        self._remember(path, name, scopes, ".$returns.value")
         return [Node(before, [inner], "}", label=name, name=name, do="apply")]
 
     def _elements(self, path: tuple[str, ...], scopes: tuple[int, ...], depth: int, loop: Sequence[str]) -> list[Node]:
@@ -154,7 +141,7 @@ class Author(Phrases):
 
     def _wait(self, path: tuple[str, ...], scopes: tuple[int, ...], depth: int, loop: Sequence[str]) -> list[Node]:
         name = self._next("w")
-        condition = self._condition(scopes) if self._one_in(3) else "parameter.yes"
+        condition = self._condition(scopes) if self._one_in(2) else "parameter.yes"
         if self._one_in(3):
             return [
                 Node(
@@ -238,7 +225,7 @@ class Author(Phrases):
         name = self._next("e")
         head = self._guard(scopes)
         inner = f'kube.#Read & {{$params: value: {{kind: "E", {self._fields(scopes, loop, 1)}}}}}'
-        self._remember(path, name, scopes, ".$returns.value", loop)
+        self._remember(path, name, scopes, ".$returns.value")
         node = Node(f"{name}: {{{head} {{{inner}}}}}", label=name, name=name, do="read")
         return [Node("", [node], "", rounds=[{}], guard=head)]
 
@@ -248,7 +235,7 @@ class Author(Phrases):
             self.tops.add(name)
         inner = self._operation((*path, name, "d"), (*scopes, self._scope()), 0, loop)[0]
         inner = dataclasses.replace(
-            inner, before=f"{name}: d: {inner.before}", label=f"{name}/d/{inner.label}", after="", step=None
+            inner, before=f"{name}: d: {inner.before}", label=f"{name}\x00d\x00{inner.label}", after="", step=None
         )
         return [inner]
 

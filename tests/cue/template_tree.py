@@ -41,6 +41,9 @@ PLUS, PLUS_END = "\ue002", "\ue003"
 VALUE, VALUE_MID, VALUE_END = "\ue006", "\ue007", "\ue008"
 """Marks around the path of an operation of the flat form and its object, which the live one replaces."""
 
+BETWEEN = "\x00"
+"""Between the labels of a chain, and a place in a list."""
+
 MARKS = re.compile(f"{VALUE}[^{VALUE_MID}]*{VALUE_MID}|[{GUARD}{GUARD_END}{PLUS}{PLUS_END}{VALUE_END}]")
 
 PACKAGES = ("encoding/json", "list", "math", "regexp", "strconv", "strings", "struct")
@@ -52,9 +55,13 @@ def size(path: str) -> int:
 
 
 def live(path: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """The object that an operation at ``path`` answers with when it is given ``value``."""
+    """The object that an operation at ``path`` answers with when it is given ``value``.
+
+    Some are changed by the server; not so those in lists and those named ``t``, which stand in several declarations.
+    """
     n = size(path)
-    if not any(part.isdigit() for part in path.split(".")) and n % 2:
+    parts = path.split(".")
+    if n % 2 and not any(part.isdigit() for part in parts) and not parts[-1].startswith("t"):
         value = {**value, "kind": "Live", "q": "live"}
     return {**value, "z": f"z-{path}", "n": n, "ok": n > 1, "items": ["p", "q", "r"][:n], "o": {"f": f"f-{path}"}}
 
@@ -123,9 +130,19 @@ class Template:
     def text(self) -> str:
         """The template as an author writes it."""
         body = MARKS.sub("", self.body())
-        names = {"kube": "vela/kube", "builtin": "vela/builtin", "op": "vela/op", "util": "vela/util"}
+        names = {
+            "kube": "vela/kube",
+            "builtin": "vela/builtin",
+            "op": "vela/op",
+            "util": "vela/util",
+            "k8s": "vela/kube",
+        }
         names |= {path.rsplit("/", 1)[-1]: path for path in PACKAGES}
-        used = [f'import "{path}"\n' for name, path in names.items() if re.search(rf"\b{name}\.", body)]
+        used = [
+            f'import {name if name == "k8s" else ""} "{path}"\n'
+            for name, path in names.items()
+            if re.search(rf"\b{name}\.", body)
+        ]
         return "".join([*used, body, "\n"])
 
     def possible(self) -> list[Possible]:
@@ -168,7 +185,9 @@ def _possible(nodes: Sequence[Node], at: Possible, env: Mapping[str, str]) -> It
             continue
         if node.label:
             label = re.sub(r"\\\((\w+)\)", lambda match: env.get(match[1], match[0]), node.label)
-            here = dataclasses.replace(here, path=(*here.path, *label.split("/")))
+            here = dataclasses.replace(
+                here, path=(*here.path, *(int(part) if part.isdigit() else part for part in label.split(BETWEEN)))
+            )
         if node.listed:
             for place, element in enumerate(node.inside or []):
                 inner = dataclasses.replace(here, order=(*here.order, (1, place)), path=(*here.path, place))

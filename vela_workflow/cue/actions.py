@@ -117,7 +117,9 @@ class Actions:
         )
 
     def _leads_into_value(self, ref: Ref | None, scope: Scope) -> bool:
-        return ref is not None and bool(ref.tail) and not self.names.exact(ref, scope)
+        if ref is None or not ref.tail or self.definition(ref, scope) is not None:
+            return False  # A definition of a package tells by itself whether it is an operation.
+        return not self.names.exact(ref, scope)
 
     def _mentions_action(self, text: Text, seen: set[int]) -> bool:
         if id(text) in seen:
