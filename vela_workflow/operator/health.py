@@ -89,7 +89,9 @@ class Endpoint:
             self._server = Server(self._address, Handler)
         except OSError as error:
             host, port = self._address
-            raise errors.WorkflowError(f"cannot listen on {host}:{port} for metrics and probes: {error}") from error
+            raise errors.WorkflowError(
+                f"cannot listen on {host}:{port} for metrics and probes: {error.strerror}"
+            ) from error
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="probes", daemon=True)
         self._thread.start()
