@@ -102,6 +102,7 @@ class Proxy:
         self._held = ""
         self._to_refuse: tuple[str, Refusal] | None = None
         self.writes: list[Write] = []
+        self.refused = 0
         self.url = ""
 
     def __enter__(self) -> Proxy:
@@ -163,11 +164,11 @@ class Proxy:
     def refuse(self, part: str, refusal: Refusal) -> None:
         """Answer all reads with ``part`` in their path so, until ``admit``; watches that are open are broken.
 
-        A refusal ``in_stream`` meets watches only.
+        A refusal ``in_stream`` meets watches only. ``refused`` counts the answers since.
         """
 
         async def refuse() -> None:
-            self._to_refuse = part, refusal
+            self._to_refuse, self.refused = (part, refusal), 0
 
         asyncio.run_coroutine_threadsafe(refuse(), self._loop).result()
         self.cut_watches()
@@ -214,6 +215,7 @@ class Proxy:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         refusal = self._refusal(request)
         if refusal is not None:
+            self.refused += 1
             return web.json_response(refusal.body, status=200 if refusal.in_stream else refusal.code)
         if "watch" in request.query:
             return await self._watch(request)

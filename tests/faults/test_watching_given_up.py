@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.cluster import operator_fixture as fixture
@@ -9,6 +11,7 @@ from tests.faults import scenario
 from tests.faults.counter import Counter
 from tests.faults.proxy import Proxy, Refusal
 from tools.waiting import wait_for
+from vela_workflow.operator import login
 
 GIVEN_UP = 100.0
 """Seconds within which kopf gives up on what it tries again and again."""
@@ -17,23 +20,32 @@ ANEW = 40.0
 """Seconds within which a new start is done and runs go on."""
 
 REFUSALS = {
-    "a watch ends with an error": Refusal(500, "InternalError", in_stream=True),
-    "rights are taken away": Refusal(403, "Forbidden"),
+    "a watch ends with an error": ("/workflowruns", Refusal(500, "InternalError", in_stream=True), "starting anew"),
+    "rights are taken away": ("/core.oam.dev/", Refusal(403, "Forbidden"), "the API server refuses, trying again"),
 }
-"""The first ends kopf at once, the other after all its attempts."""
+"""What is refused and how, and what is told then. The first ends kopf at once, the other after all its attempts."""
+
+MORE = 3
+"""How many further refusals are counted."""
 
 
-@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
+@pytest.mark.parametrize(("part", "refusal", "told"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_it_starts_anew_when_it_can_watch_no_longer(
-    refusal: Refusal, runs: fixture.Runs, operator: fixture.OperatorProcess, proxy: Proxy, counter: Counter
+    part: str,
+    refusal: Refusal,
+    told: str,
+    runs: fixture.Runs,
+    operator: fixture.OperatorProcess,
+    proxy: Proxy,
+    counter: Counter,
 ) -> None:
     waiting = scenario.start(runs, counter)
     waiting.until_it_waits()
     held = runs.start("[{name: a, type: suspend}, {name: b, type: echo}]")
     held.until_step("a", "suspending")
-    proxy.refuse("/workflowruns", refusal)
+    proxy.refuse(part, refusal)
     try:
-        wait_for(lambda: "starting anew" in operator.output() or not operator.running, GIVEN_UP, "the end of watching")
+        wait_for(lambda: told in operator.output() or not operator.running, GIVEN_UP, "the end of watching")
         assert operator.running, operator.output()
         missed = scenario.start(runs, counter)
         waiting.open_gate()
@@ -51,7 +63,10 @@ def test_it_starts_anew_when_it_can_watch_no_longer(
 def test_it_goes_on_when_it_is_known_again(runs: fixture.Runs, operator: fixture.OperatorProcess, proxy: Proxy) -> None:
     proxy.refuse("/workflowruns", Refusal(401, "Unauthorized"))
     try:
-        wait_for(lambda: "re-authenticate" in operator.output(), what="a new login")
+        wait_for(lambda: proxy.refused, what="a refusal")
+        began = time.monotonic()
+        wait_for(lambda: proxy.refused > MORE, what="more of them")
+        assert time.monotonic() - began > login.PAUSE  # and not many times a second
         missed = runs.start("[{name: a, type: echo}]")
     finally:
         proxy.admit()

@@ -6,12 +6,21 @@ certificates of any origin work alike. By the session it is also known when kopf
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
 
 import aiohttp
 import kopf
 
 from vela_workflow.clusters.credentials import Source
+
+PAUSE: Final = 2.0
+"""Seconds for which an answer is kept back that says that we are not known.
+
+Kopf takes a new session at once and asks again, and would ask, and tell the log, many times a second.
+"""
 
 
 async def session(source: Source, listed: Callable[[str], None]) -> kopf.AiohttpSession:
@@ -26,6 +35,8 @@ async def session(source: Source, listed: Callable[[str], None]) -> kopf.Aiohttp
         if header:
             request.headers["Authorization"] = header
         answer = await handler(request)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            await asyncio.sleep(PAUSE)
         if request.method == "GET" and "watch" not in request.url.query and answer.ok:
             listed(request.url.name)
         return answer

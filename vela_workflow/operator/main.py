@@ -68,18 +68,20 @@ def run(settings: Settings) -> None:
     warm_up.put_aside_modules()
     # Whoever may write an object could otherwise end the operator by one that is nested deeply: kopf reads all of them.
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 2 * json_tree.SERVED_DEPTH))
+    anew = False
     while True:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_main(settings))
+                return runner.run(_main(settings, anew=anew))
         except reach.LostError as error:
             logger.warning("%s; starting anew", error)
+            anew = True
 
 
-async def _main(settings: Settings) -> None:
+async def _main(settings: Settings, *, anew: bool) -> None:
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    operator = Operator(settings)
+    operator = Operator(settings, anew=anew)
     await operator.run(stop)
 
 
@@ -91,10 +93,14 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
 
 class Operator:
-    """The operator as one object; ``run`` frames its whole life."""
+    """The operator as one object; ``run`` frames its whole life.
 
-    def __init__(self, settings: Settings) -> None:
+    ``anew`` says that it has worked before in this process: what is refused then may be allowed again.
+    """
+
+    def __init__(self, settings: Settings, *, anew: bool = False) -> None:
         self.settings = settings
+        self._anew = anew
         self.source = credentials.local(settings.kubeconfig, settings.context, environment=os.environ)
         self.metrics = Metrics()
         tracer = tracing.connect(settings.trace_endpoint) if settings.trace_endpoint else None
@@ -244,6 +250,8 @@ class Operator:
                 logger.warning("%s is not installed yet; run `vela-workflow install`", kind.crd_name)
                 return None
             except cluster_errors.Forbidden as error:
+                if self._anew:
+                    raise
                 raise preflight.refused(error) from error
             for body in found.get("items") or ():
                 take(body)

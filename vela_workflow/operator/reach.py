@@ -38,16 +38,17 @@ async def until_done(work: Callable[[], Awaitable[None]], stop: asyncio.Event, t
     """Do what needs the API server, again and again until it answers or ``stop`` is set.
 
     ``told`` is called with what is wrong, and with nothing when all is well again. Raises what trying again does not
-    help against, such as a refusal.
+    help against. A refusal is waited out like an absence; whoever thinks otherwise raises something else for it.
     """
     delay, away = FIRST_DELAY, False
     while not stop.is_set():
         try:
             await work()
-        except cluster_errors.Unavailable as error:
+        except (cluster_errors.Unavailable, cluster_errors.Forbidden) as error:
             away = True
-            logger.warning("the API server cannot be reached, trying again in %g s: %s", delay, error)
-            told(f"the API server cannot be reached: {error.message}")
+            what = "refuses" if isinstance(error, cluster_errors.Forbidden) else "cannot be reached"
+            logger.warning("the API server %s, trying again in %g s: %s", what, delay, error)
+            told(f"the API server {what}: {error.message}")
         else:
             if away:
                 logger.info("the API server answers")
