@@ -208,6 +208,11 @@ class Board:
     givers: model.OutputIndex[Node] = field(default_factory=lambda: model.OutputIndex(()))
 
     @property
+    def forgotten(self) -> bool:
+        """Whether what was remembered of the run is lost, or was never written; counters of restarts do not count."""
+        return self.state.keys() <= {"restarts"}
+
+    @property
     def nodes(self) -> Iterator[Node]:
         """All nodes, each group before its sub steps."""
         return iter(self.by_path.values())

@@ -116,7 +116,7 @@ class _Loader:
             # The setting was taken back: the step has failed for good, whatever is set later.
             node.memory = {}
             return
-        if not board.state and board.status.get("message") == constants.SUSPENDED_ON_FAILURE:
+        if board.forgotten and board.status.get("message") == constants.SUSPENDED_ON_FAILURE:
             node.memory["exhausted"] = True
         node.exhausted = bool(node.memory.get("exhausted"))
 
@@ -174,7 +174,7 @@ def _asked_to_end(board: boards.Board) -> bool:
     written = (board.state.get("known") or {}).get("terminated")
     if written is not None:
         return not written
-    if not board.state and "progress" in board.status:
+    if board.forgotten and "progress" in board.status:
         return True  # The status is of ours, the flag is not: a run that ends otherwise than well leaves no open state.
     entries = [node.entry for node in board.nodes] + board.past
     if any(entry.get("phase") == StepPhase.FAILED and entry.get("reason") == Reason.TERMINATE for entry in entries):
@@ -212,7 +212,7 @@ def _resumed(board: boards.Board) -> None:
         elif node.phase == StepPhase.RUNNING and (node.memory.get("suspended") or _newly_resumed(node)):
             _resume(node)
             by_name = True
-    was_suspended = board.state.get("suspend", not board.state)
+    was_suspended = board.state.get("suspend", board.forgotten)
     if board.status.get("suspend") or not was_suspended:
         return
     if not by_name:
@@ -263,9 +263,9 @@ def _held(board: boards.Board) -> None:
 
 def _stopped_before(board: boards.Board) -> bool:
     """Whether the flag was set because of steps that had used up their retries."""
-    if board.state:
-        return bool(board.state.get("stopped"))
-    return any(node.exhausted for node in board.nodes)
+    if board.forgotten:
+        return any(node.exhausted for node in board.nodes)
+    return bool(board.state.get("stopped"))
 
 
 def _show_suspended(board: boards.Board) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from vela_workflow.api.constants import StepPhase
 from vela_workflow.engine import board as boards
 from vela_workflow.engine import inputs, paths, validate
 from vela_workflow.engine import steps as model
@@ -66,7 +67,7 @@ def resolve(board: boards.Board, node: boards.Node, item: model.Input, parameter
         partial = any(not giver.finished for giver in board.givers.parts(item.path) if giver is not node)
         return Resolved(Answer.PENDING) if partial else Resolved(Answer.VALUE, board.variables.at(item.path))
     if givers and all(giver.finished for giver in givers):
-        return _from_ended(board, item, item.path)
+        return _from_ended(board, givers, item, item.path)
     if not givers and item.path[0] in validate.CONTEXT_ROOTS:
         return _from_context(board, node, item, item.path, parameters)
     return Resolved(Answer.PENDING)
@@ -77,13 +78,17 @@ def unknown(board: boards.Board, item: model.Input) -> bool:
     return item.path is not None and not board.givers.of(item.path)
 
 
-def _from_ended(board: boards.Board, item: model.Input, path: paths.Path) -> Resolved:
+def _from_ended(board: boards.Board, givers: list[boards.Node], item: model.Input, path: paths.Path) -> Resolved:
     """Everybody who declares it has ended: a part of a value that is not there is an error, no value at all is null."""
     for length in range(len(path) - 1, 0, -1):
         if board.variables.has(path[:length]):
             if board.variables.at(path[:length]) is None:
                 break
             return Resolved(Answer.NEVER, message=failure(item, f"{paths.show(path[: length + 1])} does not exist"))
+    gave = next((giver for giver in givers if giver.phase == StepPhase.SUCCEEDED), None)
+    if gave is not None:
+        lost = f'step "{gave.step.name}" has succeeded, and what it gave is not kept any more'
+        return Resolved(Answer.NEVER, message=failure(item, lost))
     return Resolved(Answer.VALUE, None)
 
 

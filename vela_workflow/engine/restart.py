@@ -85,7 +85,8 @@ def restart_step(
     removed = {gone: entry for gone, entry in entries.items() if gone in again or _group(gone, entries) in again}
     return Restart(
         patch={**RESET, "steps": steps},
-        state=_state(state, status, removed, steps, ended=bool(status.get("finished"))),
+        # Those that are yet to begin are counted too: whatever is known of them is of before.
+        state=_state(state, status, {**dict.fromkeys(again), **removed}, steps, ended=bool(status.get("finished"))),
         drop=_outputs(plan, again),
         removed=tuple(str(entry.get("id")) for entry in removed.values() if entry.get("id")),
         everything=False,

@@ -20,7 +20,9 @@ import orjson
 from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.cue.evaluator import Evaluator
+from vela_workflow.engine import ids
 from vela_workflow.engine.variables import Variables
+from vela_workflow.runs import stored
 
 JSON = dict[str, Any]
 
@@ -33,12 +35,18 @@ ROOM = SIZE_LIMIT - 64 * 1024
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _RESERVED = frozenset({constants.CONTEXT_VARS, constants.CONTEXT_STATE})
+GONE = "the record of what the run has done was deleted or cannot be read"
+"""What the steps are told that may have carried out an operation which must not be repeated."""
+
 _HIDDEN_VARS = "vars"
 _HIDDEN_JOURNAL = "journal"
 
 
 class RunContext:
-    """Variables, memos, engine state and journal of one run; what operations see as ``contract.Variables``."""
+    """Variables, memos, engine state and journal of one run; what operations see as ``contract.Variables``.
+
+    ``lost`` is that of ``stored.State``; ``notes`` say what could not be read, until that is written over.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -47,6 +55,8 @@ class RunContext:
         self.engine: JSON = {}
         self.journal: dict[str, JSON] = {}
         self.waiting: JSON = {}
+        self.lost: dict[str, int] | None = None
+        self.notes: tuple[str, ...] = ()
         self.memos: dict[str, str] = {}
         self.versions: dict[str, str] = {}
         self.taken_over = False
@@ -62,6 +72,13 @@ class RunContext:
     def has_acted(self) -> bool:
         """Whether an operation that must not be repeated was carried out: its status named the context then."""
         return any(entry.get("done") for entry in self.journal.values())
+
+    def doubts(self, path: str, group: str) -> bool:
+        """Whether nobody knows what the step at ``path`` in ``group`` has done: it was not restarted since."""
+        if self.lost is None:
+            return False
+        now = self.engine.get("restarts") or {}
+        return all(now.get(key, 0) == self.lost.get(key, 0) for key in (path, group, ids.WHOLE_RUN))
 
     # What operations use.
 
@@ -114,7 +131,7 @@ class RunContext:
         shown = {name: value for name, value in values.items() if name not in hidden}
         # That something was done is told in the ConfigMap too: without its Secret it must not look as if it never was.
         entries = {key: _without_value(entry) for key, entry in self.journal.items()}
-        secrets = {key: entry for key, entry in self.journal.items() if entry.get("value")}
+        secrets = {key: entry for key, entry in self.journal.items() if "value" in entry}
         odd = {key: value for key, value in self.memos.items() if not _KEY.fullmatch(key) or key in _RESERVED}
         state = {
             "engine": self.engine,
@@ -122,6 +139,7 @@ class RunContext:
             **({"waiting": self.waiting} if self.waiting else {}),
             **({"memos": odd} if odd else {}),
             **({"secret": True} if hidden or secrets else {}),
+            **({"lost": self.lost} if self.lost is not None else {}),
         }
         data = {key: value for key, value in self.memos.items() if key not in odd}
         data[constants.CONTEXT_VARS] = _text(shown)
@@ -152,6 +170,8 @@ class RunContext:
             "engine": self.engine,
             "journal": self.journal,
             "waiting": self.waiting,
+            "lost": self.lost,
+            "notes": self.notes,
             "memos": self.memos,
             "versions": self.versions,
             "written": [shown.hex(), hidden.hex()],
@@ -167,38 +187,39 @@ class RunContext:
         context.variables = Variables(whole["values"], whole["sensitive"])
         context.engine, context.journal = whole["engine"], whole["journal"]
         context.waiting, context.memos, context.versions = whole["waiting"], whole["memos"], whole["versions"]
+        context.lost, context.notes = whole["lost"], tuple(whole["notes"])
         shown, hidden = whole["written"]
         context.written = (bytes.fromhex(shown), bytes.fromhex(hidden))
         return context
 
-    async def decode(self, data: Mapping[str, str], secret: Mapping[str, str], evaluator: Evaluator) -> None:
+    async def decode(
+        self, state: stored.State, data: Mapping[str, str], secret: Mapping[str, str], evaluator: Evaluator
+    ) -> None:
         """Take in stored data; variables that the Go controller wrote as CUE text are read too."""
-        state = parsed(data.get(constants.CONTEXT_STATE, "")) or {}
-        self.engine = dict(state.get("engine") or {})
-        self.journal = {**(state.get("journal") or {}), **(parsed(secret.get(_HIDDEN_JOURNAL, "")) or {})}
-        self.waiting = dict(state.get("waiting") or {})
+        self.engine, self.waiting, self.lost = state.engine, state.waiting, state.lost
+        outcomes = stored.journal(stored.parsed(secret.get(_HIDDEN_JOURNAL, "")))
+        self.journal = {**state.journal, **{key: entry for key, entry in outcomes.items() if entry["done"]}}
         self.memos = {key: value for key, value in data.items() if key not in _RESERVED}
-        self.memos.update(state.get("memos") or {})
-        shown = await _variables(data.get(constants.CONTEXT_VARS, ""), evaluator)
-        hidden = parsed(secret.get(_HIDDEN_VARS, "")) or {}
+        self.memos.update(state.memos)
+        shown = await self._variables(data.get(constants.CONTEXT_VARS, ""), evaluator)
+        hidden = stored.values(secret.get(_HIDDEN_VARS, "")) or {}
         self.variables = Variables({**shown, **hidden}, hidden)
 
-
-async def _variables(text: str, evaluator: Evaluator) -> JSON:
-    if not text.strip():
+    async def _variables(self, text: str, evaluator: Evaluator) -> JSON:
+        if not text.strip():
+            return {}
+        found = stored.parsed(text)
+        if found is None:
+            try:
+                found = await evaluator.expression(text, {})
+            except errors.Transient:
+                raise
+            except errors.WorkflowError:
+                found = None
+        if isinstance(found, dict):
+            return found
+        self.notes += (f"the variables in ConfigMap {self.name} cannot be read; steps that need them fail",)
         return {}
-    found = parsed(text)
-    if found is None:
-        found = await evaluator.expression(text, {})
-    return found if isinstance(found, dict) else {}
-
-
-def parsed(text: str) -> Any:
-    """The JSON value of a text; ``None`` where there is none, or what is there is something else."""
-    try:
-        return orjson.loads(text) if text else None
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _kib(size: int) -> int:
@@ -210,4 +231,5 @@ def _text(value: Any) -> str:
 
 
 def _without_value(entry: JSON) -> JSON:
-    return {key: value for key, value in entry.items() if key != "value"}
+    kept = {key: value for key, value in entry.items() if key != "value"}
+    return {**kept, "answered": True} if "value" in entry else kept

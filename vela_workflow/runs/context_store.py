@@ -15,7 +15,9 @@ from vela_workflow.api import constants
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.cue.evaluator import Evaluator
-from vela_workflow.runs.context import RunContext, parsed
+from vela_workflow.runs import stored as read
+from vela_workflow.runs.context import GONE, RunContext
+from vela_workflow.runs.newness import looks_new
 
 JSON = dict[str, Any]
 
@@ -48,38 +50,59 @@ class ContextStore:
     async def load(self, body: Mapping[str, Any], *, begun: bool = False) -> RunContext:
         """The context of a run, empty when it has none; raises ``Transient`` when it cannot be read.
 
-        A run whose status names none is not asked for one, unless it may have ``begun`` all the same.
+        A run whose status names none is not asked for one, unless it may have ``begun`` all the same. What a user made
+        unreadable, or took away, is read as far as it goes (``stored``).
         """
-        metadata = body["metadata"]
-        backend = (body.get("status") or {}).get("contextBackend") or {}
-        name = str(backend.get("name") or context_name(metadata["name"]))
-        context = RunContext(name)
-        if not backend and not begun:
+        metadata, status = body["metadata"], body.get("status") or {}
+        named = str((status.get("contextBackend") or {}).get("name") or "")
+        context = RunContext(context_name(metadata["name"]))
+        if not named and not begun:
             return context
-        namespace = metadata["namespace"]
-        try:
-            stored = await self._client.get("v1", "ConfigMap", namespace, name)
-        except cluster_errors.NotFound:
-            return context
-        if not backend and _owners(stored) != [metadata["uid"]]:
-            return context
-        context.versions["ConfigMap"] = str(stored["metadata"]["resourceVersion"])
-        context.uid = str(stored["metadata"]["uid"])
-        data = {key: str(value) for key, value in (stored.get("data") or {}).items()}
-        secret: dict[str, str] = {}
-        if _has_secret(parsed(data.get(constants.CONTEXT_STATE, "")) or {}):
-            secret = await self._secret(namespace, name, context)
-        await context.decode(data, secret, self._evaluator)
-        if not backend:
+        found = await self._find(metadata, named, context)
+        data = {key: str(value) for key, value in ((found or {}).get("data") or {}).items()}
+        if constants.CONTEXT_STATE in data:
+            state, known = read.state(data[constants.CONTEXT_STATE])
+        elif named and _is_ours(status):
+            state, known = read.lost(), False
+        else:
+            state, known = read.State(), True
+        if not known:
+            context.notes = (
+                f"{GONE} (ConfigMap {context.name}); what must not be done twice needs a restart of its step",
+            )
+        secret = await self._secret(metadata, context) if state.has_secret else {}
+        await context.decode(state, data, secret, self._evaluator)
+        if looks_new(status) or not (named or "known" in context.engine):
             # Nothing is sent before the status names the context: what was only intended has not happened.
-            context.journal = {key: entry for key, entry in context.journal.items() if entry.get("done")}
-        context.written = _digests(data, secret)
+            context.journal = {key: entry for key, entry in context.journal.items() if entry["done"]}
+        if found is not None:
+            context.written = _digests(data, secret)
         return context
 
-    async def _secret(self, namespace: str, name: str, context: RunContext) -> dict[str, str]:
+    async def _find(self, metadata: Mapping[str, Any], named: str, context: RunContext) -> JSON | None:
+        """The ConfigMap of a run: the one that is ``named``, if that is the run's own, else where it would be made."""
+        usual = context.name
+        for name in dict.fromkeys((named or usual, usual, _other_name(usual, str(metadata["uid"])))):
+            try:
+                found = await self._client.get("v1", "ConfigMap", metadata["namespace"], name)
+            except cluster_errors.NotFound:
+                if name == usual:
+                    return None  # another name is taken only where this one is somebody else's
+                continue
+            owners = _owners(found)
+            if owners == [metadata["uid"]] or (not owners and name == named == usual):
+                context.name = name
+                context.versions["ConfigMap"] = str(found["metadata"]["resourceVersion"])
+                context.uid = str(found["metadata"]["uid"])
+                return found
+        return None
+
+    async def _secret(self, metadata: Mapping[str, Any], context: RunContext) -> dict[str, str]:
         try:
-            stored = await self._client.get("v1", "Secret", namespace, name)
+            stored = await self._client.get("v1", "Secret", metadata["namespace"], context.name)
         except cluster_errors.NotFound:
+            return {}
+        if _owners(stored) != [metadata["uid"]]:
             return {}
         context.versions["Secret"] = str(stored["metadata"]["resourceVersion"])
         return {key: _decoded(value) for key, value in (stored.get("data") or {}).items()}
@@ -172,9 +195,9 @@ class ContextStore:
             raise cluster_errors.Conflict(f"the context of run {metadata['name']} was written by another process")
 
 
-def _has_secret(state: Mapping[str, Any]) -> bool:
-    """Whether there is a Secret, or may be one: an outcome is written there first, and a crash may follow."""
-    return bool(state.get("secret")) or any(not entry.get("done") for entry in (state.get("journal") or {}).values())
+def _is_ours(status: Mapping[str, Any]) -> bool:
+    """Whether the status was written by this program, and not by the Go implementation, which keeps no state."""
+    return "progress" in status or not status.get("startTime")
 
 
 def _with_version(manifest: JSON, version: str) -> JSON:

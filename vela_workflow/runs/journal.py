@@ -11,7 +11,7 @@ from typing import Protocol
 
 from vela_workflow import errors
 from vela_workflow.providers.contract import Outcome
-from vela_workflow.runs.context import RunContext
+from vela_workflow.runs.context import GONE, RunContext
 from vela_workflow.steps.journal import Entry
 
 
@@ -27,18 +27,21 @@ class Persist(Protocol):
 
 
 class RunJournal:
-    """The journal of one run."""
+    """The journal of one run, for one of its steps; ``doubtful`` says that nobody knows what the step has done."""
 
-    def __init__(self, context: RunContext, persist: Persist) -> None:
+    def __init__(self, context: RunContext, persist: Persist, *, doubtful: bool = False) -> None:
         self._context = context
         self._persist = persist
+        self._doubtful = doubtful
 
     def entry(self, key: str) -> Entry | None:
         """What is known of an operation; ``None`` when it was never begun."""
         found = self._context.journal.get(key)
         if found is None:
-            return None
-        return Entry(bool(found.get("done")), found.get("value"), bool(found.get("sensitive")))
+            return Entry(done=False, why=f"{GONE}: it may have been carried out") if self._doubtful else None
+        if found["done"] and found.get("answered") and "value" not in found:
+            return Entry(done=False, why="it was carried out, but its answer was not kept, or was deleted")
+        return Entry(found["done"], found.get("value"), bool(found.get("sensitive")))
 
     async def intend(self, key: str) -> None:
         """Record, durably, that the operation is about to be carried out."""
@@ -62,7 +65,7 @@ class RunJournal:
             await self._persist(insist=True)
         except errors.Terminal:
             # The answer does not fit. That there was one must be known all the same; the step cannot go on without it.
-            self._context.journal[key] = {"done": True}
+            self._context.journal[key] = {"done": True, "answered": True}
             await self._persist(insist=True)
             raise
 

@@ -25,14 +25,15 @@ def was_emptied(status: Mapping[str, Any]) -> bool:
 
 
 def may_have_begun(body: Mapping[str, Any], now: datetime, *, since: datetime, written: bool) -> bool:
-    """Whether a run that looks new may be none, and is to be asked for a context.
+    """Whether a run whose status names no context may have one all the same, and is to be asked for it.
 
     A status of ``null`` looks like that of a new run. This process knows better when it has ``written`` a status, and
     knows nothing of runs from before it began (``since``). To ask every new run would be a request too many.
     """
     status = body.get("status")
     if not looks_new(status or {}):
-        return False
+        # One that has begun and names no context lacks none, or a user took the name out.
+        return not (status or {}).get("contextBackend")
     if written or status == {} or was_emptied(status or {}):
         return True
     created = datetime.fromisoformat(body["metadata"]["creationTimestamp"])

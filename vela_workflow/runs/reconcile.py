@@ -23,7 +23,6 @@ from vela_workflow.engine import result as results
 from vela_workflow.engine.summary import Conclusion
 from vela_workflow.runs import restarts
 from vela_workflow.runs.contract import Decision, Tools
-from vela_workflow.runs.journal import RunJournal
 from vela_workflow.runs.pace import Pace
 from vela_workflow.runs.record import RunRecord
 from vela_workflow.runs.work import Worker
@@ -57,6 +56,7 @@ class Reconcile:
     async def run(self) -> Decision:
         """Carry the run on as far as it goes now."""
         began = time.perf_counter()
+        self._tools.reporter.warnings(self._record.body, "", self._record.context.notes)
         try:
             steps, mode = await self._steps()
         except errors.WorkflowError as error:
@@ -158,7 +158,7 @@ class Reconcile:
             self._record.body,
             self._record.context,
             self._record.memory,
-            RunJournal(self._record.context, self._record.persist),
+            self._record.persist,
         )
         running: dict[asyncio.Task[Any], tasks.Task] = {}
         try:

@@ -104,7 +104,7 @@ class RunRecord:
         """Write what a pass has come to: the context if there is something to keep, and the status."""
         context = self.context
         changed = conclusion.state_changed or context.variables.revision != self._revision
-        changed = changed or context.memos != self._memos
+        changed = changed or context.memos != self._memos or bool(context.notes)
         status = dict(conclusion.status)
         await self._settle()
         context.engine = self._based(conclusion.state)
@@ -113,6 +113,7 @@ class RunRecord:
         if context.exists or conclusion.state_needed or context.variables.values or context.memos or context.journal:
             if changed or not context.exists:
                 await self.keep()
+                context.notes = ()
             status["contextBackend"] = self.backend
         self._revision, self._memos = context.variables.revision, dict(context.memos)
         await self.write(status)

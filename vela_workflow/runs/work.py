@@ -23,7 +23,7 @@ from vela_workflow.cue import messages
 from vela_workflow.engine import result, run_pass, tasks
 from vela_workflow.runs import debug
 from vela_workflow.runs.context import RunContext
-from vela_workflow.runs.journal import RunJournal
+from vela_workflow.runs.journal import Persist, RunJournal
 from vela_workflow.steps import attempt, outcome
 from vela_workflow.steps.attempt import Attempt, Step
 from vela_workflow.steps.operations import Identity, Operations
@@ -43,12 +43,12 @@ SAFETY_NET = 60.0
 class Worker:
     """Carries out the tasks of one pass."""
 
-    def __init__(self, tools: Tools, body: JSON, context: RunContext, memory: Memory, journal: RunJournal) -> None:
+    def __init__(self, tools: Tools, body: JSON, context: RunContext, memory: Memory, persist: Persist) -> None:
         self._tools = tools
         self._body = body
         self._context = context
         self._memory = memory
-        self._journal = journal
+        self._persist = persist
         self._watched: dict[str, tuple[Step, debug.Watched]] = {}
         self._ahead: set[str] = set()
         self._all_foreseen = False
@@ -194,8 +194,8 @@ class Worker:
 
     def _started(self, task: tasks.Execute, current: run_pass.Pass) -> tuple[str, JSON]:
         """The template and parameters that the step started with."""
-        if task.started is not None:
-            kept = _unpacked(task.started["step"])
+        kept = _unpacked(task.started["step"]) if task.started is not None else {}
+        if isinstance(kept.get("template"), str):
             return kept["template"], kept.get("parameters", task.parameters)
         template = self._tools.definitions.template(task.step.type, self._body["metadata"]["namespace"])
         kept = {"template": template}
@@ -231,7 +231,9 @@ class Worker:
             identity,
             clusters=self._tools.clusters,
             variables=self._context,
-            journal=self._journal,
+            journal=RunJournal(
+                self._context, self._persist, doubtful=self._context.doubts(task.step.path, task.step.parent)
+            ),
             clock=self._tools.clock,
             resumed=frozenset(task.resumed),
             succeeded=self._memory.succeeded.setdefault(task.id, {}),
@@ -248,5 +250,9 @@ def _packed(value: Mapping[str, Any]) -> str:
 
 
 def _unpacked(text: str) -> JSON:
-    value = orjson.loads(zlib.decompress(base64.b64decode(text)))
+    """What was packed; nothing where that cannot be read any more."""
+    try:
+        value = orjson.loads(zlib.decompress(base64.b64decode(text)))
+    except (ValueError, zlib.error):
+        return {}
     return value if isinstance(value, dict) else {}

@@ -22,11 +22,15 @@ class Superseded(errors.Transient):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the journal knows of a ``once`` operation: begun, and what came of it if that is known."""
+    """What the journal knows of a ``once`` operation: begun, and what came of it if that is known.
+
+    ``why`` that is not known, for the message.
+    """
 
     done: bool
     value: dict[str, Any] | None = None
     sensitive: bool = False
+    why: str = "it was started and nobody knows whether it took effect"
 
 
 class Journal(Protocol):

@@ -18,6 +18,7 @@ import orjson
 from vela_workflow import errors
 from vela_workflow.cue.evaluator import Act
 from vela_workflow.cue.program import Path
+from vela_workflow.engine import intake
 from vela_workflow.providers.contract import Call, Clusters, Effect, Operation, Outcome, Package, Variables
 from vela_workflow.steps import placing
 from vela_workflow.steps.journal import Journal
@@ -103,9 +104,7 @@ class Operations:
         if entry is not None and entry.done:
             return Outcome(entry.value, sensitive=entry.sensitive)
         if entry is not None:
-            raise errors.OutcomeUnknown(
-                "it was started and nobody knows whether it took effect; check that, then restart the step"
-            )
+            raise errors.OutcomeUnknown(f"{entry.why}; check that, then restart the step")
         await self._journal.intend(call.key)
         try:
             outcome = await operation.run(call)
@@ -131,7 +130,7 @@ class Operations:
             key=f"{identity.run_uid}/{identity.step_id}/{path}/{identity.round}",
             clusters=self._clusters,
             variables=self._variables,
-            resumed=path in self._resumed,
+            resumed=not self._resumed.isdisjoint((path, intake.ANY_FIELD)),
             again=self._succeeded.get(act.path) == _digest(arguments),
             run_annotations=identity.run_annotations,
             tags=act.site.tags,
