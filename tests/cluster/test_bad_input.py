@@ -82,7 +82,7 @@ REFUSED = """
 """
 
 ROWS = [
-    of_type("no-cue", "failed/Rendering", "line 3", "brace"),
+    of_type("no-cue", "failed/Rendering", "line 2", "brace"),
     of_type("no-such-package", "failed/Rendering", "vela/nope"),
     of_type("no-such-operation", "failed/Rendering", "#Explode"),
     of_type("no-such-reference", "failed/Rendering", "nowhere"),
@@ -184,13 +184,13 @@ ROWS = [
         "bad-step-behind-good-ones",
         "[{name: good, type: echo}, {name: a, type: bad-no-cue}, {name: clean-up, type: echo, if: always}]",
         "failed/Rendering",
-        ("line 3",),
+        ("line 2",),
     ),
     Row(
         "bad-sub-step",
         "[{name: group, type: step-group, subSteps: [{name: good, type: echo}, {name: a, type: bad-no-cue}]}]",
         "failed/Rendering",
-        ("line 3",),
+        ("line 2",),
     ),
 ]
 
