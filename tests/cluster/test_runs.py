@@ -265,23 +265,6 @@ DATA = [
         {"group": "succeeded", "a": "succeeded"},
         variables={"o": "group-outputs"},
     ),
-    Row(
-        "outputs-of-failed-steps",
-        """
-        - name: a
-          type: fail
-          properties: {message: "no"}
-          outputs: [{name: said, valueFrom: parameter.message}, {name: gone, valueFrom: parameter.nope}]
-        - name: told
-          type: echo
-          if: status.a.failed
-          inputs: [{from: said, parameterKey: value}]
-          outputs: [{name: passed-on, valueFrom: result}]
-        """,
-        "failed",
-        {"a": "failed/Action", "told": "succeeded"},
-        variables={"said": "no", "gone": None, "passed-on": "no"},
-    ),
 ]
 
 CONDITIONS = [
@@ -579,26 +562,6 @@ def test_a_time_out_says_what_was_waited_for(runs: fixture.Runs) -> None:
     status = run.ended("failed")
     assert fixture.brief(status) == {"a": "failed/Timeout", "b": "skipped/Skip", "c": "succeeded"}
     assert fixture.step(status, "a")["message"] == "timed out after 3s: waits for never"
-
-
-def test_what_a_step_has_seen_when_its_time_is_over_can_be_told(runs: fixture.Runs) -> None:
-    name = fixture.unique("late")
-    runs.config_map(name, {"ready": "not yet"})
-    run = runs.start(f"""
-    - name: a
-      type: await
-      timeout: 3s
-      properties: {{name: {name}}}
-      outputs: [{{name: seen, valueFrom: data.ready}}]
-    - name: b
-      type: echo
-      if: status.a.timeout
-      inputs: [{{from: seen, parameterKey: value}}]
-      outputs: [{{name: told, valueFrom: result}}]
-    """)
-    status = run.ended("failed")
-    assert fixture.brief(status) == {"a": "failed/Timeout", "b": "succeeded"}
-    assert run.variables() == {"seen": "not yet", "told": "not yet"}
 
 
 def test_a_short_run_is_written_once(runs: fixture.Runs) -> None:

@@ -28,7 +28,6 @@ from vela_workflow import errors
 from vela_workflow.api import constants
 from vela_workflow.api.constants import Reason, StepPhase
 from vela_workflow.engine import plan as plans
-from vela_workflow.engine import result as results
 from vela_workflow.engine import scope, tasks, timing
 from vela_workflow.engine import steps as model
 from vela_workflow.engine import variables as variables_
@@ -187,7 +186,7 @@ class Board:
     ``past`` are entries of finished steps that are no longer in the spec. ``hold`` says that a user suspended the run,
     ``terminated`` that a user ended it, ``broken`` that a template did. ``replaced`` collects warnings about outputs
     (decisions 15). ``suspend_on_failure`` says that a step that has used up its retries suspends the run and may be
-    resumed. ``last_outputs`` are, by step id, what steps give that fail in the end; they grow while a pass goes on.
+    resumed.
     """
 
     plan: plans.Plan
@@ -204,7 +203,6 @@ class Board:
     broken: bool = False
     suspend_on_failure: bool = False
     replaced: list[str] = field(default_factory=list)
-    last_outputs: Mapping[str, results.Succeeded] = field(default_factory=dict)
     givers: model.OutputIndex[Node] = field(default_factory=lambda: model.OutputIndex(()))
 
     @property

@@ -243,17 +243,10 @@ def _ran(node: boards.Node) -> bool:
 
 
 def _end(board: boards.Board, node: boards.Node) -> None:
-    """Tidy up after a step that has ended.
-
-    Outputs that nobody else can still give are what a failed step had of them, else null (decisions 15).
-    """
+    """Tidy up after a step that has ended: outputs that nobody else can still give are null (decisions 15)."""
     node.memory = {}
     node.pending_on = None
-    last = board.last_outputs.get(node.id) if node.phase == StepPhase.FAILED else None
     for output in node.step.outputs:
         others = (other for other in board.givers.of(output.path) if other is not node)
         if not board.variables.has(output.path) and all(other.finished for other in others):
-            if last is not None and output.name in last.outputs:
-                board.variables.set(output.path, last.outputs[output.name], sensitive=last.sensitive)
-            else:
-                board.variables.set(output.path, None)
+            board.variables.set(output.path, None)

@@ -72,11 +72,8 @@ class Pass:
         variables: variables_.Variables,
         woken: Collection[str] = (),
         suspend_on_failure: bool = False,
-        last_outputs: Mapping[str, results.Succeeded] | None = None,
     ) -> None:
         self._board = intake.load(plan, identity, status, state, variables, suspend_on_failure=suspend_on_failure)
-        if last_outputs is not None:
-            self._board.last_outputs = last_outputs
         self._woken: set[str] = set()
         self._blocked = ""
         self._out: list[tasks.Task] = []

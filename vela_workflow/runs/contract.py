@@ -14,7 +14,6 @@ from vela_workflow.cue.program import Path
 from vela_workflow.engine.summary import Transition
 from vela_workflow.providers.contract import Clusters, Package
 from vela_workflow.runs.definitions import Definitions
-from vela_workflow.runs.last_outputs import LastOutputs
 from vela_workflow.steps import failed_guards
 
 JSON = dict[str, Any]
@@ -48,16 +47,14 @@ class Memory:
     """What is kept of a run between passes, all of which can be rebuilt.
 
     ``context`` is the packed ``RunContext``. ``succeeded`` are, by step id, the operations that did in this attempt;
-    ``interests`` what the waiting steps wait for, ``guards`` what was told of guards that fail, ``outputs`` what steps
-    give that fail in the end. ``written`` says that this process has written a status of the run, ``doubtful`` that it
-    does not know what became of its last write.
+    ``interests`` what the waiting steps wait for, ``guards`` what was told of guards that fail. ``written`` says that
+    this process has written a status of the run, ``doubtful`` that it does not know what became of its last write.
     """
 
     context: bytes | None = None
     succeeded: dict[str, dict[Path, str]] = dataclasses.field(default_factory=dict)
     interests: dict[str, tuple[Interest, ...]] = dataclasses.field(default_factory=dict)
     guards: dict[str, failed_guards.Known] = dataclasses.field(default_factory=dict)
-    outputs: LastOutputs = dataclasses.field(default_factory=LastOutputs)
     written: bool = False
     doubtful: bool = False
 

@@ -96,7 +96,6 @@ class Reconcile:
             self._record.context.engine,
             variables=self._record.context.variables,
             woken=self._woken,
-            last_outputs=self._record.memory.outputs,
             suspend_on_failure=self._tools.suspend_on_failure,
         )
 
@@ -257,8 +256,6 @@ class Reconcile:
         for table in (memory.succeeded, memory.interests, memory.guards):
             for step_id in set(table) - conclusion.in_flight:
                 table.pop(step_id)
-        for step_id in set(memory.outputs) - conclusion.in_flight:
-            memory.outputs.forget(step_id)
 
     async def _cannot_start(self, error: errors.WorkflowError) -> Decision:
         """The steps of the run cannot be had: say so, and look again later, or when its Workflow appears."""

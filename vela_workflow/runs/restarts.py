@@ -79,7 +79,6 @@ async def _apply(record: RunRecord, found: restart.Restart) -> None:
         memory.succeeded.pop(step_id, None)
         memory.interests.pop(step_id, None)
         memory.guards.pop(step_id, None)
-        memory.outputs.forget(step_id)
     kept = await record.keep()
     patch = dict(found.patch)
     if found.everything and kept:

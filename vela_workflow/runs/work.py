@@ -187,7 +187,6 @@ class Worker:
         self._tools.reporter.warnings(self._body, task.step.name, finding.warnings)
         if isinstance(finding.result, result.Waiting | result.Failed):
             self._memory.interests[task.id] = finding.interest
-            self._memory.outputs.keep(task.id, finding.outputs, sensitive=finding.sensitive)
         if isinstance(finding.result, result.Waiting) and finding.watched and finding.result.after is None:
             return dataclasses.replace(finding.result, after=_safety_net(task.id))
         return finding.result

@@ -71,7 +71,7 @@ class Finding:
     """What came of an attempt, and what would make another look worth while.
 
     ``watched`` says that all of it came from objects in ``interest``: as long as none of them changes, another look
-    would tell the same. ``outputs`` are those that there were already when the attempt came to its end without success.
+    would tell the same.
     """
 
     result: result.Result
@@ -79,7 +79,6 @@ class Finding:
     warnings: tuple[str, ...] = ()
     sensitive: bool = False
     watched: bool = False
-    outputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 _foreseeing: set[asyncio.Task[Evaluation]] = set()
@@ -136,7 +135,6 @@ class Attempt:
         self._concealment = Concealment()
         self._concealment.take(list(step.secrets))
         self._unwatched = False
-        self._seen_outputs: Mapping[str, Any] = {}
 
     async def run(self) -> Finding:
         """Make the attempt; every error becomes a result, except ``Superseded``."""
@@ -153,7 +151,7 @@ class Attempt:
         self._asked, self._wrong_outputs = outputs_.plan(self._step.outputs, self._template)
         for number in range(PASSES):
             evaluation = await self._evaluate()
-            self._failed_guards, self._seen_outputs = evaluation.failed, evaluation.outputs
+            self._failed_guards = evaluation.failed
             if number == 0 and not evaluation.parameters_fit:
                 await self._check_parameters()
             self._changed = set()
@@ -420,8 +418,7 @@ class Attempt:
         watched = bool(self._interest) and not self._unwatched
         found = dataclasses.replace(found, message=self._concealment.told(found.message))
         warnings = tuple(map(self._concealment.told, self._warnings))
-        outputs = self._seen_outputs if isinstance(found, result.Waiting | result.Failed) else {}
-        return Finding(found, tuple(self._interest), warnings, self._sensitive, watched, outputs)
+        return Finding(found, tuple(self._interest), warnings, self._sensitive, watched)
 
 
 def _is_control(site: Site) -> bool:

@@ -68,7 +68,6 @@ class Run:
         self.executed: list[tasks.Execute] = []
         self.concurrent: list[set[str]] = []
         self.suspend_on_failure = False
-        self.last_outputs: dict[str, result.Succeeded] = {}
         self.conclusion: run_pass.Conclusion | None = None
 
     def plan(self) -> Plan:
@@ -84,7 +83,6 @@ class Run:
             variables=self.variables,
             woken=woken,
             suspend_on_failure=self.suspend_on_failure,
-            last_outputs=self.last_outputs,
         )
 
     def go(self, woken: tuple[str, ...] = (), **script: Any) -> run_pass.Conclusion:

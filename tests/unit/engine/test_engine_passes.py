@@ -587,33 +587,3 @@ def test_a_thousand_steps_are_planned_and_run_in_reasonable_time() -> None:
     plan = Plan.build(steps, {"steps": "DAG"})
     assert plan.problems == ()
     assert time.process_time() - begun < 5
-
-
-@pytest.mark.parametrize(
-    ("answer", "others", "values"),
-    [
-        pytest.param(fail(), [], {"o": 1, "p": None}, id="by itself"),
-        pytest.param(PURE, [], {"o": 1, "p": None}, id="for good"),
-        pytest.param(WAIT, [], {"o": 1, "p": None}, id="by its time limit"),
-        pytest.param(result.Succeeded({"o": 2, "p": 3}), [], {"o": 2, "p": 3}, id="a success gives its own"),
-        pytest.param(
-            fail(), [step("b", if_="status.a.failed", out="o")], {"o": "o of b", "p": None}, id="another step gives it"
-        ),
-        pytest.param(
-            fail(), [step("b", if_="status.a.succeeded", out="o")], {"o": None, "p": None}, id="another step is skipped"
-        ),
-    ],
-)
-def test_a_step_that_fails_gives_what_it_has(
-    answer: result.Result, others: list[dict[str, Any]], values: dict[str, Any]
-) -> None:
-    run = Run(step("a", out="o p", timeout="10s"), *others)
-
-    def attempt(task: tasks.Execute) -> result.Result:
-        run.last_outputs[task.id] = result.Succeeded({"o": 1})
-        return answer
-
-    run.go(a=attempt)
-    run.now += timedelta(seconds=10)
-    run.go()
-    assert run.values == values
