@@ -57,11 +57,13 @@ def size(path: str) -> int:
 def live(path: str, value: Mapping[str, Any]) -> dict[str, Any]:
     """The object that an operation at ``path`` answers with when it is given ``value``.
 
-    Some are changed by the server; not so those in lists and those named ``t``, which stand in several declarations.
+    Some are changed by the server; not so those in lists and in loops inside loops, whose variables hide one another,
+    and those named ``t``, which stand in several declarations.
     """
     n = size(path)
     parts = path.split(".")
-    if n % 2 and not any(part.isdigit() for part in parts) and not parts[-1].startswith("t"):
+    looped = sum("-" in part for part in parts)
+    if n % 2 and looped < 2 and not any(part.isdigit() for part in parts) and not parts[-1].startswith("t"):
         value = {**value, "kind": "Live", "q": "live"}
     return {**value, "z": f"z-{path}", "n": n, "ok": n > 1, "items": ["p", "q", "r"][:n], "o": {"f": f"f-{path}"}}
 

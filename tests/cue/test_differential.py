@@ -49,6 +49,26 @@ FOUND = {
         """,
         naive.Told([("s.r", "read", {"value": {"kind": "X"}}), ("f", "fail", {"message": "z-s.r"})], "fail", "z-s.r"),
     ),
+    "in a list, the results of operations inside another stay when that one has its own": (
+        """
+        import "vela/kube"
+        l: [for x in parameter.xs if x == "a" {
+            o: kube.#Apply & {
+                $params: value: {kind: "X", q: r.$returns.value.z}
+                r: kube.#Read & {$params: value: {kind: "X"}}
+            }
+            m: kube.#Apply & {$params: value: q: o.$params.value.q}
+        }]
+        """,
+        naive.Told(
+            [
+                ("l.0.o.r", "read", {"cluster": "", "value": {"kind": "X"}}),
+                ("l.0.o", "apply", {"cluster": "", "value": {"kind": "X", "q": "z-l.0.o.r"}}),
+                ("l.0.m", "apply", {"cluster": "", "value": {"q": "z-l.0.o.r"}}),
+            ],
+            "success",
+        ),
+    ),
 }
 """What random templates have shown, each made as small as it gets."""
 

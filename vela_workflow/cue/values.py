@@ -62,9 +62,12 @@ class _Padded(list[Any]):
 
 
 def put(tree: Any, path: Path, value: Any) -> Any:
-    """``tree`` with ``value`` at ``path``; gaps in lists are ``TOP`` and such lists may have more elements."""
+    """``tree`` with ``value`` at ``path``; gaps in lists are ``TOP`` and such lists may have more elements.
+
+    What was put below ``path`` before stays, beside what ``value`` says.
+    """
     if not path:
-        return value
+        return _joined(tree, value)
     head = path[0]
     if isinstance(head, int):
         items = _Padded(tree) if isinstance(tree, _Padded) else _Padded()
@@ -73,6 +76,15 @@ def put(tree: Any, path: Path, value: Any) -> Any:
         return items
     fields = _fields(tree)
     fields[head] = put(fields.get(head), path[1:], value)
+    return fields
+
+
+def _joined(tree: Any, value: Any) -> Any:
+    if not isinstance(tree, _Fields) or not isinstance(value, Mapping):
+        return value
+    fields = _Fields(tree)
+    for name, item in _fields(value).items():
+        fields[name] = _joined(fields.get(name), item)
     return fields
 
 
