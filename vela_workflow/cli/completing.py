@@ -70,10 +70,10 @@ def context(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def phase(incomplete: str) -> list[str]:
     """Phases of a run, also behind a comma."""
-    from vela_workflow.cli import listing
+    from vela_workflow.cli import runs
 
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{one}" for one in _beginning(last, listing.PHASES) if one not in before.split(",")]
+    return [f"{before}{comma}{one}" for one in _beginning(last, runs.PHASES) if one not in before.split(",")]
 
 
 def _asked(ctx: typer.Context, incomplete: str, names: Callable[[Kube], list[str]]) -> list[str]:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from vela_workflow.api.constants import RunPhase
 from vela_workflow.cli import completing, kube, lazy, options, output, render, runs, view, watching
 from vela_workflow.cli.kube import Kube
 from vela_workflow.cli.output import Format, ObjectFormat
 
 app = lazy.family()
 
-PHASES: Final = tuple(str(phase) for phase in RunPhase if phase is not RunPhase.SKIPPED)
-
 
 def _phases(words: list[str] | None) -> frozenset[str]:
     chosen = {word.strip() for one in words or () for word in one.split(",")}
-    unknown = sorted(chosen - set(PHASES))
+    unknown = sorted(chosen - set(runs.PHASES))
     if unknown:
-        raise typer.BadParameter(f'there is no phase "{unknown[0]}" (there are: {", ".join(PHASES)})')
+        raise typer.BadParameter(f'there is no phase "{unknown[0]}" (there are: {", ".join(runs.PHASES)})')
     return frozenset(chosen)
 
 
@@ -39,7 +36,7 @@ def ls(
         list[str] | None,
         typer.Option(
             metavar="PHASE,...",
-            help=f"Only runs in these phases: {', '.join(PHASES)}.",
+            help=f"Only runs in these phases: {', '.join(runs.PHASES)}.",
             show_default=False,
             autocompletion=completing.phase,
         ),

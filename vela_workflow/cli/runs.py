@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 
+PHASES: Final = tuple(str(phase) for phase in constants.RunPhase if phase is not constants.RunPhase.SKIPPED)
+"""What the phase of a run can be; a run as a whole is never skipped."""
+
 CONFLICT_TRIES: Final = 10
 RECONNECT_DELAYS: Final = (0.2, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds to wait before each try to get a broken watch back."""

@@ -25,7 +25,8 @@ class Plan:
     """The steps of a workflow; see the module.
 
     ``names`` maps what ``dependsOn`` and ``if`` may call a step (names, then aliases) to its path. ``warnings`` are
-    for people too, but make nothing impossible; ``notes`` are those of them that hold whatever templates do.
+    for people too, but make nothing impossible. ``orphans`` are inputs that no step gives: unless a template sets them,
+    their steps fail.
     """
 
     steps: tuple[model.StepPlan, ...]
@@ -36,11 +37,7 @@ class Plan:
     defects: Mapping[str, model.Defect]
     problems: tuple[errors.Problem, ...]
     warnings: tuple[errors.Problem, ...]
-
-    @property
-    def notes(self) -> tuple[errors.Problem, ...]:
-        """The warnings without those of inputs that a template may set."""
-        return tuple(one for one in self.warnings if not one.message.endswith(validate.UNLESS_SET))
+    orphans: tuple[errors.Problem, ...]
 
     @classmethod
     def build(
@@ -71,6 +68,7 @@ class Plan:
             defects={},
             problems=(),
             warnings=(),
+            orphans=(),
         )
         findings = validate.relations(draft, reader.fields)
         defects = {path: step.defects[0] for path, step in by_path.items() if step.defects}
@@ -83,6 +81,7 @@ class Plan:
             defects={**findings.defects, **defects},
             problems=(*reader.problems, *findings.problems),
             warnings=(*reader.warnings, *findings.warnings),
+            orphans=tuple(findings.orphans),
         )
 
     def scope_of(self, parent: str) -> tuple[tuple[model.StepPlan, ...], constants.Mode]:

@@ -23,19 +23,17 @@ if TYPE_CHECKING:
 START, END = "start", "end"
 Node = tuple[str, str]
 
-UNLESS_SET = "; unless a template sets it, the step fails"
-"""The end of what is said of an input that no step gives."""
-
 CONTEXT_ROOTS = frozenset({"context", "parameter"})
 """First labels of input paths that are looked up outside the variables (engine 5.2)."""
 
 
 @dataclass(slots=True)
 class Findings:
-    """What was found: problems and warnings for people, defects by step path for the run."""
+    """What was found: problems, warnings and inputs that no step gives for people, defects by step path for the run."""
 
     problems: list[errors.Problem] = field(default_factory=list)
     warnings: list[errors.Problem] = field(default_factory=list)
+    orphans: list[errors.Problem] = field(default_factory=list)
     defects: dict[str, model.Defect] = field(default_factory=dict)
 
 
@@ -103,9 +101,8 @@ def _inputs(
         at = f"{place}.inputs[{index}].from"
         providers = givers.of(item.path)
         if not providers:
-            findings.warnings.append(
-                errors.Problem(f'no step has an output "{item.source}"{meant_output(plan, item)}{UNLESS_SET}', at)
-            )
+            lacking = f'no step has an output "{item.source}"{meant_output(plan, item)}'
+            findings.orphans.append(errors.Problem(lacking, at))
         if len(providers) == 1:
             wishes.append(_Wish(_start(step), (providers[0].path, END), at, constants.Reason.INPUT))
     return wishes

@@ -8,15 +8,14 @@ anybody else; what needs definitions, CUE or the API server is in ``admission_re
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from vela_workflow import errors
 from vela_workflow.api import constants, json_tree, model, stepdefinition, workflow, workflowrun
 from vela_workflow.cue import scanner
-from vela_workflow.engine import hints, validate
+from vela_workflow.engine import hints
 from vela_workflow.engine import plan as plans
 
 JSON = dict[str, Any]
@@ -37,10 +36,8 @@ WARNING_BYTES: Final = 256
 WARNINGS: Final = 16
 """Most warnings of one answer: API servers show 4 KiB in all."""
 
-_INPUT_FIELD: Final = re.compile(r"\.inputs\[\d+\]\.from$")
 
-
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Review:
     """What is said of an object: it is refused when there are ``problems``; ``warnings`` only inform."""
 
@@ -140,19 +137,17 @@ def judge_steps(
     warning.
     """
     plan = plans.Plan.build(steps, mode if isinstance(mode, Mapping) else None, field_path=field_path)
-    orphans = [warning for warning in plan.warnings if _INPUT_FIELD.search(warning.path)]
     problems = [*plan.problems, *_unnamed(steps, field_path), *_expressions(steps, field_path)]
-    warnings = [warning for warning in plan.warnings if warning not in orphans]
+    warnings = list(plan.warnings)
     if variables_open:
-        warnings += orphans
+        warnings += _ending(plan.orphans, "; unless a template sets it, the step fails")
     else:
-        problems += [
-            errors.Problem(
-                f"{orphan.message.removesuffix(validate.UNLESS_SET)}, and no template here sets it", orphan.path
-            )
-            for orphan in orphans
-        ]
+        problems += _ending(plan.orphans, ", and no template here sets it")
     return plan, Review(tuple(problems), tuple(warnings))
+
+
+def _ending(problems: Iterable[errors.Problem], words: str) -> Iterator[errors.Problem]:
+    return (dataclasses.replace(problem, message=f"{problem.message}{words}") for problem in problems)
 
 
 def each_step(steps: Iterable[Any], field_path: str) -> Iterator[tuple[JSON, str, str]]:

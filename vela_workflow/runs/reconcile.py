@@ -79,7 +79,7 @@ class Reconcile:
 
     def _tell_notes(self, plan: plans.Plan, mode: Any) -> None:
         """Tell by Events, once, what is not done as it is written: admission may not have looked at the run."""
-        notes = (*hints.unknown_modes(mode, "mode"), *plan.notes)
+        notes = (*hints.unknown_modes(mode, "mode"), *plan.warnings)
         if not plan.steps:
             notes = (*notes, errors.Problem("there are no steps; the run succeeds at once"))
         self._tools.reporter.warnings(self._record.body, "", tuple(map(str, notes)))
