@@ -63,8 +63,8 @@ class OddShapes(Phrases):
     def _pattern(self, path: Path, scopes: Scopes, depth: int, loop: Sequence[str]) -> list[Node]:
         """Operations that a pattern makes of fields."""
         name = self._next("s")
-        inner = [Node("", label=label, name=name, do="apply") for label in ("x", "y")]
-        fields = "\n".join(f"{label}: {self._params(scopes, loop)}" for label in ("x", "y"))
+        inner = [Node("", label=label, name=name, do="apply") for label in ("px", "py")]
+        fields = "\n".join(f"{label}: {self._params(scopes, loop)}" for label in ("px", "py"))
         return [Node(f"{name}: {{\n[string]: kube.#Apply\n{fields}\n}}", label=name, name=name, hidden=inner)]
 
     def _chosen(self, path: Path, scopes: Scopes, depth: int, loop: Sequence[str]) -> list[Node]:
@@ -114,6 +114,14 @@ class OddShapes(Phrases):
         head = f"for x in {GUARD}parameter.xs{GUARD_END} for y in {GUARD}[1, 2]{GUARD_END} {self._guard(scopes)}"
         field = Node(f'"{label}": {body}', label=label, name=name, do="apply")
         return [Node(f"{head} {{", [field], "}", rounds=pairs, guard=head)]
+
+    def _with_hidden(self, path: Path, scopes: Scopes, depth: int, loop: Sequence[str]) -> list[Node]:
+        """Hidden fields of an operation that another one uses."""
+        name, user = self._next("a"), self._next("a")
+        hidden = self._pick([f"_{name}", f"#{name}", f"_#{name}"])
+        text = f"{name}: kube.#Apply & {{{hidden}: {self._text(scopes, loop)}, {self._params(scopes, loop)}}}"
+        use = f'{user}: kube.#Apply & {{$params: value: {{kind: "U", q: {name}.{hidden}, z: {name}.$returns.value.z}}}}'
+        return [Node(text, label=name, name=name, do="apply"), Node(use, label=user, name=user, do="apply")]
 
     def _over_operations(self, path: Path, scopes: Scopes, depth: int, loop: Sequence[str]) -> list[Node]:
         """Operations in a struct, a loop over them, and what uses what it makes."""

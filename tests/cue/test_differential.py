@@ -69,6 +69,27 @@ FOUND = {
             "success",
         ),
     ),
+    "hidden fields and definitions of an operation are there after it has run": (
+        """
+        import "vela/kube"
+        a: kube.#Apply & {$params: value: {kind: _n, r: _r.$returns.value.z}, _n: "x", #m: "y", _r: kube.#Read & {$params: value: {}}}
+        for k in ["1"] {
+            "g-\\(k)": {
+                b: kube.#Apply & {_n: "z\\(k)", $params: value: {kind: a._n + a.#m, q: a._r.$returns.value.z}}
+                c: kube.#Read & {$params: value: q: b._n}
+            }
+        }
+        """,
+        naive.Told(
+            [
+                ("a._r", "read", {"cluster": "", "value": {}}),
+                ("a", "apply", {"cluster": "", "value": {"kind": "x", "r": "z-a._r"}}),
+                ("g-1.b", "apply", {"cluster": "", "value": {"kind": "xy", "q": "z-a._r"}}),
+                ("g-1.c", "read", {"cluster": "", "value": {"q": "z1"}}),
+            ],
+            "success",
+        ),
+    ),
 }
 """What random templates have shown, each made as small as it gets."""
 

@@ -2,20 +2,22 @@
 
 The result of an operation that has run stands in the place of what was written: ``a: [{…result…}, <text>][0]``. The
 text stays, so that imports and aliases are still used, but decides nothing: what the server added or changed never
-conflicts with it, nor with what other declarations of the same object say. Under computed labels one text stands for
-many operations, so their results are looked up in a table by their labels; in lists that comprehensions make, and in
-text that stands elsewhere, results are unified.
+conflicts with it, nor with what other declarations of the same object say. Only hidden fields and definitions, which a
+result does not hold, still come from it. Under computed labels one text stands for many operations, so their results
+are looked up in a table by their labels; in lists that comprehensions make, and in text that stands elsewhere, results
+are unified.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vela_workflow.cue import values
+from vela_workflow.cue import syntax, values
 from vela_workflow.cue.naming import Naming
 from vela_workflow.cue.rewrite import Rewrite
 from vela_workflow.cue.survey import Anchor, Computed, Key, Path, Position, Segment, Site, unlabelled
+from vela_workflow.cue.syntax import Field
 
 SEPARATOR = "\u001f"
 """Joins computed labels to one table key; it cannot occur in a label that anybody types."""
@@ -47,12 +49,25 @@ class Results:
                     anchors.add(key)
                     self._unify(site, edit)
             elif site.is_static:
-                edit.wrap(site.start, site.end, f"[{values.as_json(self.results[found[0]])}, ", "][0]")
+                self._replace(site, values.as_json(self.results[found[0]]), edit)
                 for start, end in site.additions:
                     edit.wrap(start, end, "[_, {", "}][0]")
             else:
                 entry = self._entry(site.path, site.number)
-                edit.wrap(site.start, site.end, f"[if {entry} != _|_ {{{entry}}}, ", "][0]")
+                self._replace(site, entry, edit, there=f"if {entry} != _|_ ")
+
+    def _replace(self, site: Site, result: str, edit: Rewrite, *, there: str = "") -> None:
+        """Put a result in the place of the text, with ``there`` only if that holds.
+
+        What JSON does not hold of an action still comes from the text.
+        """
+        whole = self.names.name("T")
+        kept = ", ".join(f"{name}: {whole}.{name}" for name in dict.fromkeys(_unwritten(site)))
+        if kept:
+            after = f"[{there}{{{result} & {{{kept}}}}}, {whole}][0]"
+            edit.wrap(site.start, site.end, f"[for {whole} in [", f"] {{{after}}}][0]")
+        else:
+            edit.wrap(site.start, site.end, f"[{there}{{{result}}}, ", "][0]")
 
     def _entry(self, path: Sequence[Segment], number: int) -> str:
         labels = [self._label(segment) for segment in path if isinstance(segment, Computed)]
@@ -107,6 +122,18 @@ class Results:
         if not tables:
             return ""
         return f"let {self.names.name('R')} = {values.cue(tables)}\n"
+
+
+def _unwritten(site: Site) -> Iterator[str]:
+    """The hidden fields and definitions that an action declares for others to refer to."""
+    if not isinstance(site.text, Field):
+        return
+    for struct in syntax.child_structs(site.text.value):
+        for decl in struct.decls:
+            if isinstance(decl, Field) and not decl.quoted and decl.optional_at < 0:
+                name = decl.name or ""
+                if name.startswith(("_", "#")) and name not in ("#do", "#provider"):
+                    yield name
 
 
 def _computed(segments: Sequence[Segment], path: Path) -> str:
