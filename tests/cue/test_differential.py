@@ -73,6 +73,8 @@ FOUND = {
         """
         import "vela/kube"
         a: kube.#Apply & {$params: value: {kind: _n, r: _r.$returns.value.z}, _n: "x", #m: "y", _r: kube.#Read & {$params: value: {}}}
+        l: [kube.#Apply & {_n: "x", $params: value: {}}]
+        d: kube.#Read & {$params: value: q: l[0]._n}
         for k in ["1"] {
             "g-\\(k)": {
                 b: kube.#Apply & {_n: "z\\(k)", $params: value: {kind: a._n + a.#m, q: a._r.$returns.value.z}}
@@ -84,6 +86,8 @@ FOUND = {
             [
                 ("a._r", "read", {"cluster": "", "value": {}}),
                 ("a", "apply", {"cluster": "", "value": {"kind": "x", "r": "z-a._r"}}),
+                ("l.0", "apply", {"cluster": "", "value": {}}),
+                ("d", "read", {"cluster": "", "value": {"q": "x"}}),
                 ("g-1.b", "apply", {"cluster": "", "value": {"kind": "xy", "q": "z-a._r"}}),
                 ("g-1.c", "read", {"cluster": "", "value": {"q": "z1"}}),
             ],

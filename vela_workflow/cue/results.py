@@ -17,7 +17,7 @@ from vela_workflow.cue import syntax, values
 from vela_workflow.cue.naming import Naming
 from vela_workflow.cue.rewrite import Rewrite
 from vela_workflow.cue.survey import Anchor, Computed, Key, Path, Position, Segment, Site, unlabelled
-from vela_workflow.cue.syntax import Field
+from vela_workflow.cue.syntax import Expr, Field
 
 SEPARATOR = "\u001f"
 """Joins computed labels to one table key; it cannot occur in a label that anybody types."""
@@ -126,9 +126,10 @@ class Results:
 
 def _unwritten(site: Site) -> Iterator[str]:
     """The hidden fields and definitions that an action declares for others to refer to."""
-    if not isinstance(site.text, Field):
+    value = site.text.value if isinstance(site.text, Field) else site.text
+    if not isinstance(value, Expr):
         return
-    for struct in syntax.child_structs(site.text.value):
+    for struct in syntax.child_structs(value):
         for decl in struct.decls:
             if isinstance(decl, Field) and not decl.quoted and decl.optional_at < 0:
                 name = decl.name or ""
