@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +26,10 @@ from tools.controlplane import ControlPlane, data_root  # noqa: E402
 from tools.kubectl import Kubectl  # noqa: E402
 from tools.rest import Api  # noqa: E402
 from tools.waiting import WaitFor, wait_for  # noqa: E402
+
+# The same examples in every run, unless others are asked for: ``--hypothesis-profile=default``.
+hypothesis.settings.register_profile("steady", derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 
 def _tell(line: str) -> None:
