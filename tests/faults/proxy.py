@@ -1,8 +1,8 @@
 """A reverse proxy in front of a real API server that lets tests decide about every request.
 
 The operator under test talks plain HTTP to it; what is forwarded is real, answers are real. A *rule* is asked before
-each write in one namespace is forwarded, and tells what happens to it: nothing special, lost before it arrives, lost on
-the way back, or preceded by somebody else's change (which makes the server's own conflict). Watches can be cut, and
+each write in one namespace is forwarded, and tells what happens to it: nothing special, refused, lost before it
+arrives, lost on the way back, or preceded by somebody else's change (which makes the server's own conflict). Watches can be cut, and
 held back so that the operator sees an old world.
 """
 
@@ -54,11 +54,15 @@ class Write:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is given in the place of the API server's: an HTTP status, or an event that ends a watch."""
+    """An answer that is given in the place of the API server's: an HTTP status, or an event that ends a watch.
+
+    ``retry_after`` are the seconds for which it asks to wait.
+    """
 
     code: int
     reason: str
     in_stream: bool = False
+    retry_after: int = 0
 
     @property
     def body(self) -> JSON:
@@ -68,7 +72,7 @@ class Refusal:
         return {"type": "ERROR", "object": status} if self.in_stream else status
 
 
-Rule = Callable[[Write], Fate]
+Rule = Callable[[Write], Fate | Refusal]
 Witness = Callable[[Write], None]
 
 
@@ -223,6 +227,9 @@ class Proxy:
         write = self._count(request)
         # Rules and witnesses may take their time: they kill processes and change objects.
         fate = await asyncio.to_thread(self._rule, write) if write else Fate.PASS
+        if isinstance(fate, Refusal):
+            headers = {"Retry-After": str(fate.retry_after)} if fate.retry_after else None
+            return web.json_response(fate.body, status=fate.code, headers=headers)
         if fate is Fate.BEFORE:
             return _lost(request)
         async with self._asked(request, body) as answer:

@@ -105,6 +105,9 @@ class NotJoined(Unavailable):
     """There is no cluster of that name."""
 
 
+REFUSALS = (Forbidden, Unprocessable, TooLarge)
+"""The server, or what stands in front of it, does not want a write: rights, a quota, a policy, a webhook, a limit."""
+
 _BY_REASON: dict[str, type[ApiError]] = {"AlreadyExists": AlreadyExists, "Expired": Gone}
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: Unprocessable,

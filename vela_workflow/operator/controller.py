@@ -35,6 +35,7 @@ from vela_workflow.operator.telemetry import Telemetry
 from vela_workflow.runs.contract import Decision, Memory
 from vela_workflow.runs.definitions import Definitions
 from vela_workflow.runs.driver import Driver
+from vela_workflow.runs.reconcile import RefusedError
 from vela_workflow.runs.record import RunReplacedError
 
 logger = logging.getLogger(__name__)
@@ -271,6 +272,8 @@ class Controller:
             self._doubt(record, woken)
             if isinstance(error, fence.NotLeadingError):
                 return None
+            if isinstance(error, RefusedError):
+                self._keep(record, error.body)  # so that our own words are no news, which would end the back-off
             raise
         finally:
             record.busy, record.turn = False, None

@@ -27,7 +27,7 @@ _WRITE = "workflowrun.oam.dev/write"
 """Annotation that marks each write, so that one whose answer was lost is known again."""
 
 TRYING = (0.2,)
-"""Seconds before a write is tried again when the API server cannot be reached."""
+"""Seconds before a write is tried again when the API server cannot be reached, or asks to slow down."""
 INSISTING = (0.2, 0.5, 1.0, 2.0, *(4.0,) * 75)
 """The same for a write that tells what has happened outside and must be known, for about five minutes."""
 
@@ -131,7 +131,7 @@ class ContextStore:
         for delay in (*(INSISTING if insist else TRYING), None):
             try:
                 stored = await self._send(body, context, manifest, insist=insist)
-            except cluster_errors.Unavailable:
+            except (cluster_errors.Unavailable, cluster_errors.TooManyRequests):
                 if delay is None:
                     raise
                 await asyncio.sleep(delay)

@@ -26,7 +26,7 @@ from vela_workflow.runs.contract import Decision, Tools
 from vela_workflow.runs.pace import Pace
 from vela_workflow.runs.record import RunRecord
 from vela_workflow.runs.work import Worker
-from vela_workflow.steps.journal import Superseded
+from vela_workflow.steps.journal import Superseded, Unrecorded
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,14 @@ class MissingWorkflowError(errors.WorkflowError):
         self.interest = interest
 
 
+class RefusedError(errors.Transient):
+    """What a run has come to is refused, and ``body``, the run as it was written, says so."""
+
+    def __init__(self, error: errors.Transient, body: JSON) -> None:
+        super().__init__(str(error), after=error.after)
+        self.body = body
+
+
 class Reconcile:
     """One reconcile; ``run`` once."""
 
@@ -52,9 +60,10 @@ class Reconcile:
         self._checkpoints = checkpoints
         self._record = record
         self._woken = woken
+        self._unrecorded: Unrecorded | None = None
 
     async def run(self) -> Decision:
-        """Carry the run on as far as it goes now."""
+        """Carry the run on as far as it goes now; raises ``RefusedError`` when that cannot be kept."""
         began = time.perf_counter()
         self._tools.reporter.warnings(self._record.body, "", self._record.context.notes)
         try:
@@ -69,13 +78,18 @@ class Reconcile:
             self._tools.observer.planned(time.perf_counter() - began)
         if not self._record.status.get("steps"):
             self._tell_notes(plan, mode)
+        kept = self._record.context.engine
         current = self._start(plan)
         missing = self._missing_definition(plan)
         if missing:
             current.blocked(missing)
         else:
             await self._carry_out(current)
-        return await self._conclude(current)
+        try:
+            return await self._conclude(current)
+        except Unrecorded as error:
+            self._record.context.engine = kept
+            raise await self._refused(plan, error) from error
 
     def _tell_notes(self, plan: plans.Plan, mode: Any) -> None:
         """Tell by Events, once, what is not done as it is written: admission may not have looked at the run."""
@@ -89,6 +103,9 @@ class Reconcile:
             self._tools.observer.begun(
                 self._record.body, ids.execution(self._record.context.engine.get("restarts") or {})
             )
+        return self._pass(plan)
+
+    def _pass(self, plan: plans.Plan) -> run_pass.Pass:
         return run_pass.Pass(
             plan,
             self._identity(),
@@ -195,7 +212,12 @@ class Reconcile:
                 return
 
     def _tell(self, current: run_pass.Pass, task: tasks.Task, finished: asyncio.Task[Any]) -> None:
-        answer = finished.result()
+        try:
+            answer = finished.result()
+        except Unrecorded as error:
+            current.blocked(f'step "{task.step.name}": what it is about to do cannot be recorded: {error}', task)
+            self._unrecorded = error
+            return
         if isinstance(answer, results.Succeeded | results.Broken) and answer.outputs:
             answer = self._fitting(answer)
         now = self._tools.clock()
@@ -223,6 +245,8 @@ class Reconcile:
         self._tools.reporter.transitions(self._record.body, conclusion.transitions)
         if self._record.status.get("finished"):
             return Decision(self._record.body, finished=True)
+        if self._unrecorded is not None:
+            raise RefusedError(self._unrecorded, self._record.body)
         # What users asked for meanwhile is in the status now, and acted on by the next pass.
         after = 0.0 if self._record.folded else conclusion.requeue_after
         return Decision(self._record.body, after, dict(self._record.memory.interests))
@@ -256,6 +280,15 @@ class Reconcile:
         for table in (memory.succeeded, memory.interests, memory.guards):
             for step_id in set(table) - conclusion.in_flight:
                 table.pop(step_id)
+
+    async def _refused(self, plan: plans.Plan, error: Unrecorded) -> RefusedError:
+        """Tell in the status, which is otherwise left as it was, and by an Event that the context is refused."""
+        current = self._pass(plan)
+        current.blocked(f"what the run has come to cannot be kept: {error}")
+        conclusion = current.conclude(self._tools.clock())
+        await self._record.write(dict(conclusion.status))
+        self._tools.reporter.transitions(self._record.body, conclusion.transitions)
+        return RefusedError(error, self._record.body)
 
     async def _cannot_start(self, error: errors.WorkflowError) -> Decision:
         """The steps of the run cannot be had: say so, and look again later, or when its Workflow appears."""

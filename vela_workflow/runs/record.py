@@ -19,7 +19,7 @@ from vela_workflow.runs import patching
 from vela_workflow.runs.context import RunContext
 from vela_workflow.runs.context_store import ContextStore
 from vela_workflow.runs.contract import Memory
-from vela_workflow.steps.journal import Superseded
+from vela_workflow.steps.journal import Superseded, Unrecorded
 
 JSON = dict[str, Any]
 
@@ -86,7 +86,10 @@ class RunRecord:
         return await self._contexts.save(self.body, self.context, insist=insist)
 
     async def persist(self, *, insist: bool = False) -> None:
-        """Make the context durable, and findable: for the journal, in the middle of a pass; raises ``Superseded``."""
+        """Make the context durable, and findable: for the journal, in the middle of a pass.
+
+        Raises ``Superseded``, and ``Unrecorded`` when it is refused before anything has happened.
+        """
         async with self.lock:
             try:
                 await self.keep(insist=insist)
@@ -99,9 +102,16 @@ class RunRecord:
                         await self._take_theirs()
             except cluster_errors.Conflict as error:
                 raise Superseded(str(error)) from error
+            except cluster_errors.REFUSALS as error:
+                if insist:
+                    raise
+                raise Unrecorded(str(error), after=error.after) from error
 
     async def store(self, conclusion: Conclusion) -> None:
-        """Write what a pass has come to: the context if there is something to keep, and the status."""
+        """Write what a pass has come to: the context if there is something to keep, and the status.
+
+        Raises ``Unrecorded`` when the context is refused: the status must not tell of what is remembered nowhere.
+        """
         context = self.context
         changed = conclusion.state_changed or context.variables.revision != self._revision
         changed = changed or context.memos != self._memos or bool(context.notes)
@@ -112,7 +122,10 @@ class RunRecord:
         self._doubtful.add(summary.digest(status))
         if context.exists or conclusion.state_needed or context.variables.values or context.memos or context.journal:
             if changed or not context.exists:
-                await self.keep()
+                try:
+                    await self.keep()
+                except cluster_errors.REFUSALS as error:
+                    raise Unrecorded(str(error), after=error.after) from error
                 context.notes = ()
             status["contextBackend"] = self.backend
         self._revision, self._memos = context.variables.revision, dict(context.memos)

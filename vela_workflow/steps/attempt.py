@@ -30,7 +30,7 @@ from vela_workflow.steps import failed_guards, spread
 from vela_workflow.steps import outcome as outcomes
 from vela_workflow.steps import outputs as outputs_
 from vela_workflow.steps.concealment import Concealment
-from vela_workflow.steps.journal import Superseded
+from vela_workflow.steps.journal import Superseded, Unrecorded
 from vela_workflow.steps.operations import Operations, path_text
 
 PASSES = 500
@@ -137,10 +137,10 @@ class Attempt:
         self._unwatched = False
 
     async def run(self) -> Finding:
-        """Make the attempt; every error becomes a result, except ``Superseded``."""
+        """Make the attempt; every error becomes a result, except ``Superseded`` and ``Unrecorded``."""
         try:
             found = await self._run()
-        except Superseded:
+        except (Superseded, Unrecorded):
             raise
         except Exception as error:  # noqa: BLE001 - the table of outcomes decides about every error
             found = outcomes.of_error(error)
@@ -220,7 +220,7 @@ class Attempt:
             return await self._undecided(act)
         try:
             outcome = await self._operations.carry_out(act, sensitive=self._sensitive)
-        except Superseded:
+        except (Superseded, Unrecorded):
             raise
         except Exception as error:  # noqa: BLE001 - the table of outcomes decides about every error
             return self._raised(act, error)

@@ -20,6 +20,13 @@ class Superseded(errors.Transient):
     """
 
 
+class Unrecorded(errors.Transient):
+    """What a run is about to do, or has come to, cannot be written down: a quota, a policy or rights refuse it.
+
+    It is the outcome of no step either: nothing was begun, and no retry is used up. Only the run can tell of it.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What the journal knows of a ``once`` operation: begun, and what came of it if that is known.
@@ -40,7 +47,7 @@ class Journal(Protocol):
         """What is known of an operation; ``None`` when it was never begun."""
 
     async def intend(self, key: str) -> None:
-        """Record, durably, that the operation is about to be carried out; raises ``Superseded``."""
+        """Record, durably, that the operation is about to be carried out; raises ``Superseded`` and ``Unrecorded``."""
 
     async def record(self, key: str, outcome: Outcome) -> None:
         """Record what came of it."""
