@@ -103,6 +103,48 @@ def test_a_step_waits_for_its_cluster_to_join(
     assert not found_in(admin, name)
 
 
+AWAIT_THERE = """
+import (
+	"vela/kube"
+	"vela/builtin"
+)
+
+read: kube.#Read & {
+	$params: {
+		cluster: parameter.cluster
+		value: {apiVersion: "v1", kind: "ConfigMap", metadata: {name: parameter.name, namespace: "default"}}
+	}
+}
+wait: builtin.#ConditionalWait & {$params: continue: read.$returns.value.data.ready == "yes"}
+parameter: {
+	cluster: string
+	name:    string
+}
+"""
+
+
+@pytest.mark.parametrize("gap", [False, True], ids=["wrong for a while", "deleted and made again"])
+def test_a_step_that_waits_in_a_cluster_outlives_a_change_of_its_secret(
+    cli: Cli, runs: fixture.Runs, admin: Api, second_cluster: ApiServer, name: str, gap: bool
+) -> None:
+    runs.definition("await-there", AWAIT_THERE)
+    cli("cluster", "join", f"--from={second_cluster.kubeconfig}", f"--name={name}")
+    good = admin.get("v1", "Secret", name, SYSTEM)
+    assert good is not None
+    run = runs.start([{"name": "a", "type": "await-there", "properties": {"cluster": name, "name": name}}])
+    run.until_step("a", "running", "Wait")
+    if gap:
+        admin.delete("v1", "Secret", name, SYSTEM)
+    else:
+        admin.patch("v1", "Secret", name, {"stringData": {"token": "wrong"}}, SYSTEM)
+    ready = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"ready": "yes"}}
+    second_cluster.api.apply(ready, "default")
+    metadata = {"name": name, "labels": good["metadata"]["labels"]}
+    admin.apply({**{key: good[key] for key in ("apiVersion", "kind", "type", "data")}, "metadata": metadata}, SYSTEM)
+    run.ended("succeeded", timeout=10)
+    second_cluster.api.delete("v1", "ConfigMap", name, "default")
+
+
 def test_a_whole_kubeconfig_is_a_cluster_too(
     cli: Cli, runs: fixture.Runs, admin: Api, second_cluster: ApiServer, name: str
 ) -> None:

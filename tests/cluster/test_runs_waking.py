@@ -99,6 +99,21 @@ def test_a_definition_that_is_deleted_does_not_disturb_a_step_in_flight(
     assert run.variables() == {"o": "old"}
 
 
+def test_a_definition_that_is_made_anew_does_not_disturb_a_step_in_flight(runs: fixture.Runs) -> None:
+    kind = fixture.unique("type")
+    runs.definition(kind, WAIT_THEN_APPLY % "old")
+    run, name = waiting(runs, kind, outputs=[{"name": "o", "valueFrom": "result"}])
+    later = [
+        {"name": "late", "type": kind, "properties": {"name": name}, "outputs": [{"name": "p", "valueFrom": "result"}]}
+    ]
+    run.patch({"spec": {"workflowSpec": {"steps": [*run.body["spec"]["workflowSpec"]["steps"], *later]}}})
+    runs.api.delete(fixture.DEFINITION.api_version, fixture.DEFINITION.kind, kind, runs.namespace)
+    runs.definition(kind, WAIT_THEN_APPLY % "new")
+    runs.config_map(name, {"ready": "yes"})
+    run.ended("succeeded")
+    assert run.variables() == {"o": "old", "p": "new"}
+
+
 def test_an_edited_spec_changes_only_steps_that_have_not_started(runs: fixture.Runs) -> None:
     run, name = waiting(runs)
     steps = [
