@@ -48,6 +48,11 @@ UNREADABLE = "the run is nested too deeply to be carried out"
 EVERY_STEP = "*"
 REMEMBERED = 20_000
 """How many ended runs are remembered by their last version."""
+LEADING_AGAIN = 0.5
+"""Seconds after which a run has its turn again that was not written because the Lease was not trusted any more.
+
+A renewal that was on its way may have arrived by then; else the shard has been left, and the turn does nothing.
+"""
 LIST_RETRY = 1.0
 """Seconds between attempts to read all runs."""
 
@@ -271,7 +276,7 @@ class Controller:
         except BaseException as error:
             self._doubt(record, woken)
             if isinstance(error, fence.NotLeadingError):
-                return None
+                return LEADING_AGAIN
             if isinstance(error, RefusedError):
                 self._keep(record, error.body)  # so that our own words are no news, which would end the back-off
             raise

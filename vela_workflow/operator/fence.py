@@ -16,9 +16,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
-from vela_workflow import errors
 from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.providers.contract import Clusters
+from vela_workflow.steps.journal import Superseded
 
 Holds = Callable[[int], bool]
 P = ParamSpec("P")
@@ -27,8 +27,8 @@ T = TypeVar("T")
 _SHARD: ContextVar[int] = ContextVar("shard", default=0)
 
 
-class NotLeadingError(errors.Transient):
-    """Another replica may carry this run out by now."""
+class NotLeadingError(Superseded):
+    """Another replica may carry this run out by now, or soon: the Lease was not renewed in time."""
 
     def __init__(self) -> None:
         super().__init__("this replica does not lead any more; the one that does goes on with the run")
