@@ -417,7 +417,11 @@ def test_packages_of_the_cluster_are_known(cli: Cli, admin: Api, namespace: str,
     file = tmp_path / "greets.cue"
     file.write_text(USES_PACKAGE, encoding="utf-8")
     assert 'unknown import "ext/greeter"' in cli("def", "apply", str(file)).err
+    # One that is wrong, or takes the place of another, costs nobody but its owner.
+    wrong = {**PACKAGE["spec"], "path": "ext/wrong", "provider": {"protocol": "grpc", "endpoint": "http://127.0.0.1:1"}}
+    admin.create({**PACKAGE, "metadata": {"name": "a-wrong-one"}, "spec": wrong}, namespace)
     admin.create(PACKAGE, namespace)
+    admin.create({**PACKAGE, "metadata": {"name": "the-same-again"}}, namespace)
     assert cli("def", "apply", str(file)).code == 0
 
 

@@ -92,13 +92,14 @@ def _namespace(cluster: Kube, source: Source) -> str:
 
 
 def _packages(cluster: Kube) -> list[JSON]:
-    """The packages from outside that the cluster knows; none where they cannot be read."""
-    from vela_workflow.cli import kube
+    """The packages from outside that can be used in the cluster; none where they cannot be read."""
+    from vela_workflow.cli import kube, rehearsal
 
     try:
-        return list(cluster.list(kube.of(constants.PACKAGE), None))
+        found = list(cluster.list(kube.of(constants.PACKAGE), None))
     except ApiError:
         return []
+    return rehearsal.usable(found)
 
 
 def _resource(cluster: Kube, kind: str) -> Resource:

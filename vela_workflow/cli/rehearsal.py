@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 from vela_workflow import errors, settings
 from vela_workflow.authoring import testing
 from vela_workflow.cli.errors import CommandError
+from vela_workflow.cue import scanner
 from vela_workflow.cue.command import CUE_VERSION, CueCommand
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
@@ -175,6 +176,18 @@ def packages(extra: Sequence[Mapping[str, Any]] = ()) -> dict[str, Package]:
             raise errors.Invalid([errors.Problem(f"{package.path} is there twice", path="spec.path")])
         found[package.path] = package
     return found
+
+
+def usable(found: Sequence[JSON]) -> list[JSON]:
+    """Those ``Package`` objects that templates can import; an operator leaves the others out, too."""
+    kept: list[JSON] = []
+    for body in found:
+        try:
+            Library.build({path: package.source for path, package in packages([*kept, body]).items()})
+        except (errors.Invalid, scanner.ScanError):
+            continue
+        kept.append(body)
+    return kept
 
 
 def _canned(package: Package, given: Situation, done: list[testing.Operation]) -> Package:
