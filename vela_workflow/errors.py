@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 MESSAGE_LIMIT = 1024
 
@@ -40,7 +41,12 @@ class WorkflowError(Exception):
 
 
 class Transient(WorkflowError):
-    """Trying again can help; ``after`` is the least number of seconds to wait before that."""
+    """Trying again can help; ``after`` is the least number of seconds to wait before that.
+
+    ``most`` bounds the seconds between the attempts of who tries again and again, longer each time.
+    """
+
+    most: ClassVar[float] = 60.0
 
     def __init__(self, message: str, *, after: float = 0.0) -> None:
         super().__init__(message)

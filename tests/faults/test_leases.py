@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import operator_fixture as fixture
+from tests.faults.counter import Counter
 from tests.faults.proxy import Fate, Proxy, Write
+from tools.waiting import wait_for
 
 TIMING = {"lease_duration": 6, "lease_trusted": 4, "lease_retry": 0.5}
 SLOW = 2.0
@@ -55,3 +57,22 @@ def test_renewals_that_come_late_lose_no_run(
     finally:
         passed.set()
     assert "is lost" not in operator.output()
+
+
+def test_what_came_of_a_request_is_known_after_the_lease_was_lost(
+    runs: fixture.Runs, operator: fixture.OperatorProcess, proxy: Proxy, counter: Counter
+) -> None:
+    name, back = fixture.unique("lost"), threading.Event()
+
+    def rule(write: Write) -> Fate:
+        sent = bool(counter.deliveries(f"/{name}"))
+        return Fate.BEFORE if sent and not back.is_set() else Fate.PASS
+
+    proxy.follow(rule)
+    post = {"name": "post", "type": "post", "properties": {"url": f"{counter.url}/{name}"}}
+    run = runs.start([{**post, "outputs": [{"name": "number", "valueFrom": "number"}]}], name=name)
+    wait_for(lambda: "leadership is lost" in operator.output(), what="the end of its leadership")
+    back.set()
+    assert fixture.brief(run.ended("succeeded")) == {"post": "succeeded"}
+    assert run.variables() == {"number": "1"}
+    assert len(counter.deliveries(f"/{name}")) == 1

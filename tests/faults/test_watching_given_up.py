@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.cluster import operator_fixture as fixture
 from tests.faults import scenario
 from tests.faults.counter import Counter
-from tests.faults.proxy import Proxy, Refusal
+from tests.faults.proxy import Fate, Proxy, Refusal, Write
 from tools.waiting import wait_for
 from vela_workflow.operator import login
 
@@ -58,6 +59,30 @@ def test_it_starts_anew_when_it_can_watch_no_longer(
         assert found.outside() == scenario.DONE
     held.ended("succeeded", ANEW)
     assert operator.stop() == 0  # what was left of the former life does not hold up the end
+
+
+def test_what_came_of_a_request_is_known_after_it(
+    runs: fixture.Runs, operator: fixture.OperatorProcess, proxy: Proxy, counter: Counter
+) -> None:
+    name, back = fixture.unique("known"), threading.Event()
+    context = f"/configmaps/workflow-{name}-context"
+
+    def rule(write: Write) -> Fate:
+        lost = bool(counter.deliveries(f"/{name}")) and write.path.endswith(context) and not back.is_set()
+        return Fate.BEFORE if lost else Fate.PASS
+
+    proxy.follow(rule)
+    run = runs.start([{"name": "post", "type": "post", "properties": {"url": f"{counter.url}/{name}"}}], name=name)
+    wait_for(lambda: counter.deliveries(f"/{name}"), what="a request")
+    proxy.refuse(*REFUSALS["a watch ends with an error"][:2])
+    try:
+        wait_for(lambda: "starting anew" in operator.output(), GIVEN_UP, "a new start")
+    finally:
+        back.set()
+        proxy.admit()
+    assert fixture.brief(run.ended("succeeded", ANEW)) == {"post": "succeeded"}
+    assert len(counter.deliveries(f"/{name}")) == 1
+    assert operator.stop() == 0
 
 
 def test_it_goes_on_when_it_is_known_again(runs: fixture.Runs, operator: fixture.OperatorProcess, proxy: Proxy) -> None:

@@ -100,6 +100,8 @@ class TooLarge(ApiError):
 class Unavailable(ApiError):
     """No useful answer: network, DNS, TLS, time-out, 5xx, or an open circuit breaker."""
 
+    most = 5.0  # to ask costs little, and what waits for the answer waits no longer than that when the server is back
+
 
 class NotJoined(Unavailable):
     """There is no cluster of that name."""

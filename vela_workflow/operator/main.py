@@ -53,6 +53,7 @@ from vela_workflow.providers.config import templates as config_templates
 from vela_workflow.runs.contract import Tools
 from vela_workflow.runs.definitions import Definitions
 from vela_workflow.runs.driver import Driver
+from vela_workflow.runs.journal import Intents
 from vela_workflow.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -68,20 +69,20 @@ def run(settings: Settings) -> None:
     warm_up.put_aside_modules()
     # Whoever may write an object could otherwise end the operator by one that is nested deeply: kopf reads all of them.
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 2 * json_tree.SERVED_DEPTH))
-    anew = False
+    intents, anew = Intents(), False
     while True:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_main(settings, anew=anew))
+                return runner.run(_main(settings, intents, anew=anew))
         except reach.LostError as error:
             logger.warning("%s; starting anew", error)
             anew = True
 
 
-async def _main(settings: Settings, *, anew: bool) -> None:
+async def _main(settings: Settings, intents: Intents, *, anew: bool) -> None:
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    operator = Operator(settings, anew=anew)
+    operator = Operator(settings, intents, anew=anew)
     await operator.run(stop)
 
 
@@ -95,10 +96,11 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 class Operator:
     """The operator as one object; ``run`` frames its whole life.
 
-    ``anew`` says that it has worked before in this process: what is refused then may be allowed again.
+    ``anew`` says that it has worked before in this process: what is refused then may be allowed again, and ``intents``
+    are what it still knows.
     """
 
-    def __init__(self, settings: Settings, *, anew: bool = False) -> None:
+    def __init__(self, settings: Settings, intents: Intents, *, anew: bool = False) -> None:
         self.settings = settings
         self._anew = anew
         self.source = credentials.local(settings.kubeconfig, settings.context, environment=os.environ)
@@ -128,6 +130,7 @@ class Operator:
             self.reporter,
             observer=telemetry,
             suspend_on_failure=settings.suspend_on_failure,
+            intents=intents,
         )
         self.controller = Controller(
             Driver(tools),

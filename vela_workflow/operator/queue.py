@@ -22,6 +22,8 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_DELAY = 0.1
 MAX_DELAY = 60.0
+DOUBLINGS = 16
+"""Seconds until a turn that failed is tried again: doubling from the first, so often at most."""
 
 
 class Observer(Protocol):
@@ -173,8 +175,9 @@ class WorkQueue(Generic[K]):
             self._observer.failed()
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = min(MAX_DELAY, FIRST_DELAY * 2**failures)
+        delay = min(MAX_DELAY, FIRST_DELAY * 2 ** min(failures, DOUBLINGS))
         if isinstance(error, errors.Transient):
+            delay = min(delay, error.most)
             delay = max(delay, error.after)
             logger.warning("working on %s failed, next try in %.1f s: %s", key, delay, error)
         return float(delay)

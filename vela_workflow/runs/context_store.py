@@ -17,6 +17,7 @@ from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.runs import stored as read
 from vela_workflow.runs.context import GONE, RunContext
+from vela_workflow.runs.journal import Intents
 from vela_workflow.runs.newness import looks_new
 
 JSON = dict[str, Any]
@@ -43,8 +44,9 @@ def context_name(run: str) -> str:
 class ContextStore:
     """Loads and saves contexts."""
 
-    def __init__(self, client: ClusterClient, evaluator: Evaluator) -> None:
+    def __init__(self, client: ClusterClient, evaluator: Evaluator, intents: Intents) -> None:
         self._client = client
+        self._intents = intents
         self._evaluator = evaluator
 
     async def load(self, body: Mapping[str, Any], *, begun: bool = False) -> RunContext:
@@ -75,6 +77,7 @@ class ContextStore:
         if looks_new(status) or not (named or "known" in context.engine):
             # Nothing is sent before the status names the context: what was only intended has not happened.
             context.journal = {key: entry for key, entry in context.journal.items() if entry["done"]}
+        context.journal = self._intents.complete(context.journal)
         if found is not None:
             context.written = _digests(data, secret)
         return context

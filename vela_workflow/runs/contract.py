@@ -14,6 +14,7 @@ from vela_workflow.cue.program import Path
 from vela_workflow.engine.summary import Transition
 from vela_workflow.providers.contract import Clusters, Package
 from vela_workflow.runs.definitions import Definitions
+from vela_workflow.runs.journal import Intents
 from vela_workflow.steps import failed_guards
 
 JSON = dict[str, Any]
@@ -76,7 +77,7 @@ class Decision:
 class Tools:
     """What a driver works with; made once for all runs.
 
-    ``suspend_on_failure`` is the setting of that name.
+    ``suspend_on_failure`` is the setting of that name; ``intents`` outlive the tools, as long as the process.
     """
 
     client: ClusterClient
@@ -88,3 +89,4 @@ class Tools:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     observer: Observer | None = None
     suspend_on_failure: bool = False
+    intents: Intents = dataclasses.field(default_factory=Intents)

@@ -25,7 +25,7 @@ class Driver:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._contexts = ContextStore(tools.client, tools.evaluator)
+        self._contexts = ContextStore(tools.client, tools.evaluator, tools.intents)
         self._checkpoints = Pace(1 / CHECKPOINTS)
         self._since = tools.clock().replace(microsecond=0)  # times of objects are whole seconds
 

@@ -19,6 +19,9 @@ from vela_workflow.engine import ids, recall
 
 JSON = dict[str, Any]
 
+INTENT = "intent"
+"""Under this key the entry of an operation that was begun has a name of its own, by which its process knows it."""
+
 
 @dataclasses.dataclass(slots=True)
 class State:
@@ -101,4 +104,6 @@ def _entry(found: Any) -> JSON:
     for flag in ("sensitive", "answered"):
         if found.get(flag) is True:
             entry[flag] = True
+    if isinstance(found.get(INTENT), str):
+        entry[INTENT] = found[INTENT]
     return entry

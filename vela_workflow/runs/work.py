@@ -231,7 +231,10 @@ class Worker:
             clusters=self._tools.clusters,
             variables=self._context,
             journal=RunJournal(
-                self._context, self._persist, doubtful=self._context.doubts(task.step.path, task.step.parent)
+                self._context,
+                self._persist,
+                self._tools.intents,
+                doubtful=self._context.doubts(task.step.path, task.step.parent),
             ),
             clock=self._tools.clock,
             resumed=frozenset(task.resumed),

@@ -152,6 +152,24 @@ def test_a_turn_that_fails_is_tried_again(run: Run, failure: BaseException, monk
     run(body())
 
 
+def test_a_turn_that_fails_for_days_is_tried_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "MAX_DELAY", 0.0)
+    often = 2000
+
+    async def body() -> None:
+        async def work(_: str) -> None:
+            await asyncio.sleep(0)
+            if len(desk.turns) < often:
+                raise errors.Transient("not now")
+
+        async with Desk(work, workers=1) as desk:
+            desk.queue.add("a")
+            await desk.until(often)
+        assert desk.turns == ["a"] * often
+
+    run(body())
+
+
 def test_a_worker_that_ends_is_replaced(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     class Faulty:
         def taken(self, _: float) -> None:
