@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the tools are no part of the installed package
 
+from tests.cluster.operator_fixture import complaints  # noqa: E402
 from tools import binaries, lifecycle  # noqa: E402
 from tools.apiserver import ApiServer  # noqa: E402
 from tools.controlplane import ControlPlane, data_root  # noqa: E402
@@ -30,6 +31,15 @@ from tools.waiting import WaitFor, wait_for  # noqa: E402
 # The same examples in every run, unless others are asked for: ``--hypothesis-profile=default``.
 hypothesis.settings.register_profile("steady", derandomize=True)
 hypothesis.settings.load_profile("steady")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the operators had to say belongs to the report of a test that failed."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of the operator, {path}", text) for path, text in complaints().items()]
+    return report
 
 
 def _tell(line: str) -> None:
@@ -118,5 +128,5 @@ def helm_command() -> Path:
 
 @pytest.fixture(scope="session", name="wait_for")
 def wait_for_fixture() -> WaitFor:
-    """Wait for a condition outside of this process: ``wait_for(predicate, timeout=20, what="…")``."""
+    """Wait for a condition outside of this process: ``wait_for(predicate, timeout=50, what="…")``."""
     return wait_for

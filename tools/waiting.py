@@ -14,11 +14,11 @@ POLL_SECONDS = 0.02
 class WaitFor(Protocol):
     """The type of ``wait_for``, for the annotations of tests that take it as a fixture."""
 
-    def __call__(self, predicate: Callable[[], T], timeout: float = 20, what: str = "") -> T:
+    def __call__(self, predicate: Callable[[], T], timeout: float = 50, what: str = "") -> T:
         """See ``wait_for``."""
 
 
-def wait_for(predicate: Callable[[], T], timeout: float = 20, what: str = "") -> T:
+def wait_for(predicate: Callable[[], T], timeout: float = 50, what: str = "") -> T:
     """Call ``predicate`` until it returns something true in a boolean sense, and return that.
 
     Exceptions of the predicate pass through: it says "not yet" by what it returns. Raises ``AssertionError`` after

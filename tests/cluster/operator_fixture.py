@@ -16,10 +16,11 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 
@@ -35,12 +36,28 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 RUN: Final = constants.WORKFLOW_RUN
 DEFINITION: Final = constants.STEP_DEFINITION
 READY: Final = "vela-workflow is running"
-PATIENCE: Final = 20.0
-"""Seconds within which anything that is awaited happens, on a busy machine too."""
+PATIENCE: Final = 50.0
+"""Seconds within which anything that is awaited happens, on a busy machine too; less than until the safety net looks."""
+
+
+TOLD: Final = 30
+"""How many lines of an operator's log are told of a test that failed."""
+
+
+def complaints() -> dict[str, str]:
+    """The last that all operators there are have complained of, by the paths of their logs."""
+    told: dict[str, str] = {}
+    for one in list(OperatorProcess.alive):
+        lines = [line[:300] for line in one.history().splitlines() if " INFO " not in line]
+        if lines:
+            told[str(one.log)] = "\n".join(lines[-TOLD:])
+    return told
 
 
 class OperatorProcess:
     """A real operator with its own kubeconfig and log; it dies with the process that started it."""
+
+    alive: ClassVar[weakref.WeakSet[OperatorProcess]] = weakref.WeakSet()
 
     def __init__(self, *, kubeconfig: Path, cue: Path, namespace: str, log: Path, **settings: object) -> None:
         self.namespace = namespace
@@ -55,6 +72,7 @@ class OperatorProcess:
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._read_from = 0
+        self.alive.add(self)
 
     def __enter__(self) -> OperatorProcess:
         self.start()
@@ -64,6 +82,7 @@ class OperatorProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+        self.alive.discard(self)
 
     @property
     def running(self) -> bool:

@@ -445,7 +445,7 @@ def test_kubectl_wait_understands_the_condition(admin: Api, kubectl: Kubectl, st
     namespace = stored_run["metadata"]["namespace"]
     status = {"conditions": [{"type": constants.ConditionType.SUCCEEDED, "status": "True"}]}
     admin.patch(RUN.api_version, RUN.kind, "run", {"status": status}, namespace, subresource="status")
-    said = kubectl("wait", "--for=condition=Succeeded", "--timeout=10s", "--namespace", namespace, "wr/run")
+    said = kubectl("wait", "--for=condition=Succeeded", "--timeout=30s", "--namespace", namespace, "wr/run")
     assert "condition met" in said
 
 

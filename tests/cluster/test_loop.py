@@ -145,5 +145,5 @@ def carry_out_much(runs: fixture.Runs) -> None:
         run.until_step("wait", "running", "Wait")
     runs.config_map("gate", {"ready": "yes"})
     for run in (*waiting, *busy):
-        run.ended("succeeded", timeout=60)
+        run.ended("succeeded", timeout=120)
     failing.ended("failed")

@@ -17,9 +17,9 @@ def told(run: fixture.Run) -> list[tuple[str, str, str]]:
 
 def test_kubectl_waits_for_the_end(runs: fixture.Runs, kubectl: Kubectl) -> None:
     good = runs.start("[{name: a, type: suspend, properties: {duration: 1s}}]")
-    kubectl("wait", "-n", good.namespace, f"workflowrun/{good.name}", "--for=condition=Succeeded", "--timeout=20s")
+    kubectl("wait", "-n", good.namespace, f"workflowrun/{good.name}", "--for=condition=Succeeded", "--timeout=50s")
     bad = runs.start("[{name: a, type: fail}]")
-    kubectl("wait", "-n", bad.namespace, f"workflowrun/{bad.name}", "--for=condition=Succeeded=False", "--timeout=20s")
+    kubectl("wait", "-n", bad.namespace, f"workflowrun/{bad.name}", "--for=condition=Succeeded=False", "--timeout=50s")
     condition = next(one for one in bad.status["conditions"] if one["type"] == "Succeeded")
     assert condition["reason"] == "Failed"
     assert condition["observedGeneration"] == 1
@@ -111,5 +111,5 @@ def test_columns(runs: fixture.Runs, kubectl: Kubectl) -> None:
 
 def test_a_long_wait_is_told(runs: fixture.Runs, wait_for: WaitFor) -> None:
     run = runs.start("[{name: a, type: await, properties: {name: never, message: the moon}}]")
-    wait_for(lambda: [event for event in told(run) if event[1] == "StepWaiting"], timeout=30, what="the Event")
+    wait_for(lambda: [event for event in told(run) if event[1] == "StepWaiting"], what="the Event")
     assert "the moon" in next(event[2] for event in told(run) if event[1] == "StepWaiting")

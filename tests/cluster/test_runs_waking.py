@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster import operator_fixture as fixture
 
-QUICK = 5.0
+QUICK = 20.0
 """Seconds; a wake takes a hundredth of that where a core is free, the safety net looks after 60 s."""
 
 WAIT_THEN_APPLY = """
@@ -58,7 +58,7 @@ def test_many_runs_wake_together(runs: fixture.Runs) -> None:
         run.until_step("a", "running", "Wait")
     runs.config_map(name, {"ready": "yes"})
     for run in many:
-        run.ended("succeeded", timeout=10)
+        run.ended("succeeded", timeout=30)
 
 
 def test_a_deployment_is_awaited_by_its_own_progress(runs: fixture.Runs) -> None:

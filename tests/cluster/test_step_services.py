@@ -267,7 +267,7 @@ def metric(service: Service, **more: str) -> JSON:
 def test_a_metric_that_becomes_good_lets_the_run_go_on(runs: fixture.Runs, service: Service) -> None:
     service.samples = ["0.2", "0.99"]
     run = one(runs, "check-metrics", metric(service, failDuration="1m"))
-    run.ended("succeeded", timeout=30)
+    run.ended("succeeded")
     queries = service.asked("/api/v1/query")
     assert len(queries) >= 2
 
@@ -275,7 +275,7 @@ def test_a_metric_that_becomes_good_lets_the_run_go_on(runs: fixture.Runs, servi
 def test_a_metric_that_stays_bad_fails_the_step(runs: fixture.Runs, service: Service) -> None:
     service.samples = ["0.2"]
     run = one(runs, "check-metrics", metric(service))
-    run.ended("failed", timeout=30)
+    run.ended("failed")
     entry = fixture.step(run.status, "it")
     assert entry["reason"] == "Action"
     assert "0.2" in entry["message"]

@@ -18,7 +18,7 @@ from tools.rest import Api
 
 JSON = dict[str, Any]
 
-SOON = 5.0
+SOON = 20.0
 """Seconds within which what a user asks for is done; nothing else would bring the run to the operator's mind so soon."""
 
 GUARDED = ("tell-where-it-is", "record-outcome", "keep-waiting-step", "show-wait", "keep-end", "show-end")

@@ -94,7 +94,7 @@ def test_many_runs_outlive_an_outage(
         fragile.api.apply(gate, fragile.namespace)
     wait_for(
         lambda: all(status.get("finished") for name, status in fragile.statuses().items() if name in names),
-        timeout=60,
+        timeout=150,
         what="the end of all runs",
     )
     ended = fragile.statuses()

@@ -15,7 +15,7 @@ from tests.faults.proxy import Proxy, Refusal
 from tools.waiting import wait_for
 from vela_workflow.api import constants
 
-SOON = 5.0
+SOON = 20.0
 """Seconds within which a broken watch is open again, and what was missed is known."""
 
 
