@@ -8,6 +8,7 @@ is seen is what the operator would do, operation by operation, and nothing is to
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -16,9 +17,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from vela_workflow import errors, settings
+from vela_workflow.api import constants
 from vela_workflow.authoring import testing
 from vela_workflow.cli.errors import CommandError
-from vela_workflow.cue import scanner
 from vela_workflow.cue.command import CUE_VERSION, CueCommand
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.library import Library
@@ -180,14 +181,12 @@ def packages(extra: Sequence[Mapping[str, Any]] = ()) -> dict[str, Package]:
 
 def usable(found: Sequence[JSON]) -> list[JSON]:
     """Those ``Package`` objects that templates can import; an operator leaves the others out, too."""
-    kept: list[JSON] = []
+    own, sound = registry.packages(), {}
     for body in found:
-        try:
-            Library.build({path: package.source for path, package in packages([*kept, body]).items()})
-        except (errors.Invalid, scanner.ScanError):
-            continue
-        kept.append(body)
-    return kept
+        with contextlib.suppress(errors.Invalid):
+            sound[external.key_of(body)] = external.from_object(body, own)
+    kept, _ = external.ranked(sound, constants.DEFAULT_SYSTEM_NAMESPACE)
+    return [body for body in found if external.key_of(body) in kept]
 
 
 def _canned(package: Package, given: Situation, done: list[testing.Operation]) -> Package:

@@ -307,8 +307,7 @@ class Evaluator:
         if isinstance(answer, bytes):
             return answer
         reports = messages.parse(answer.stderr)
-        text = "; ".join(map(_worded, reports[:3]))
-        text = text.replace("found '}'", "found its end")  # the brace is ours
+        text = messages.of_expression("; ".join(map(_worded, reports[:3])))
         if reports and all(report.is_not_yet for report in reports):
             raise Undecided(text)
         raise errors.Invalid([errors.Problem(text or "is no CUE expression")])

@@ -193,6 +193,11 @@ def readable_path(path: str, tag: str) -> str:
     return _LET.sub("", re.sub(rf"\b(?:E|P|W|_o\d+_\d+)_{tag}\.?", "", path))
 
 
+def of_expression(text: str) -> str:
+    """A message about an expression: the brace that follows it, and what stands behind that, is not its author's."""
+    return text.replace("found '}'", "found its end")
+
+
 def redacted(text: str) -> str:
     """A message without the values in it, for templates that deal with Secrets; labels in paths stay."""
     return _VALUE.sub("…", text)

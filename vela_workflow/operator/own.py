@@ -22,7 +22,7 @@ from vela_workflow import errors
 from vela_workflow.api.constants import Reason
 from vela_workflow.clusters import errors as cluster_errors
 from vela_workflow.clusters import secrets
-from vela_workflow.clusters.client import ClusterClient, PatchType
+from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.providers.contract import Clusters
 
 JSON = dict[str, Any]
@@ -121,23 +121,13 @@ class GuardedClient:
         await self._check_write(body)
         return await self._client.replace(body, subresource=subresource)
 
-    async def patch(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str,
-        name: str,
-        body: Any,
-        *,
-        type: PatchType = "merge",
-        subresource: str = "",
-    ) -> JSON:
+    async def patch(self, api_version: str, kind: str, namespace: str, name: str, body: Any, **how: Any) -> JSON:
         """Patch an object; returns the live object."""
         if self._own.may_hold(api_version, kind, namespace):
             changed = body if isinstance(body, dict) else {}
             metadata = {**(changed.get("metadata") or {}), "namespace": namespace, "name": name}
             await self._check_write({**changed, "apiVersion": api_version, "kind": kind, "metadata": metadata})
-        return await self._client.patch(api_version, kind, namespace, name, body, type=type, subresource=subresource)
+        return await self._client.patch(api_version, kind, namespace, name, body, **how)
 
     async def delete(self, api_version: str, kind: str, namespace: str, name: str, **how: Any) -> None:
         """Delete one object; raises ``NotFound``."""
@@ -146,13 +136,13 @@ class GuardedClient:
         await self._client.delete(api_version, kind, namespace, name, **how)
 
     async def delete_collection(
-        self, api_version: str, kind: str, namespace: str, *, labels: Mapping[str, str], propagation: str = "Background"
+        self, api_version: str, kind: str, namespace: str, *, labels: Mapping[str, str], **how: Any
     ) -> None:
         """Delete all objects of a kind in a namespace that carry the labels, unless one of them is the operator's."""
         if self._own.may_hold(api_version, kind, namespace):
             for one in (await self._client.list(api_version, kind, namespace, labels=labels)).get("items") or ():
                 self._check(api_version, kind, one)
-        await self._client.delete_collection(api_version, kind, namespace, labels=labels, propagation=propagation)
+        await self._client.delete_collection(api_version, kind, namespace, labels=labels, **how)
 
     async def _check_write(self, body: Mapping[str, Any]) -> None:
         """Raise ``Terminal`` when an object is the operator's as it is to be, or as it is now."""

@@ -12,15 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from vela_workflow import errors
-from vela_workflow.cue import scanner
 from vela_workflow.cue.evaluator import Evaluator
-from vela_workflow.cue.library import Library
 from vela_workflow.providers.contract import Package
 from vela_workflow.providers.external import package as external
+from vela_workflow.providers.external.package import Key, key_of
 
 logger = logging.getLogger(__name__)
-
-Key = tuple[str, str]
 
 
 class ExternalPackages:
@@ -41,11 +38,10 @@ class ExternalPackages:
 
     def update(self, body: Mapping[str, Any]) -> None:
         """Take in a ``Package`` object that is there or has changed."""
-        key = _key(body)
+        key = key_of(body)
         try:
             found = external.from_object(body, self._own)
-            Library.build({found.path: found.source})
-        except (errors.Invalid, scanner.ScanError) as error:
+        except errors.Invalid as error:
             logger.warning("package %s/%s is left out: %s", *key, error)
             self.remove(body)
             return
@@ -60,23 +56,14 @@ class ExternalPackages:
 
     def remove(self, body: Mapping[str, Any]) -> None:
         """Forget a package."""
-        if self._found.pop(_key(body), None) is not None:
+        if self._found.pop(key_of(body), None) is not None:
             self._rebuild()
 
     def _rebuild(self) -> None:
         self._table.clear()
         self._table.update(self._own)
-        by_path: dict[str, Key] = {}
-        by_name: dict[str, Key] = {}
-        eclipsed: dict[Key, Key] = {}
-        for key in sorted(self._found, key=lambda key: (key[0] != self._system_namespace, key)):
-            path, name = self._found[key].path, self._found[key].provider
-            winner = by_path.get(path) or by_name.get(name)
-            if winner is not None:
-                eclipsed[key] = winner
-                continue
-            by_path[path] = by_name[name] = key
-            self._table[path] = self._found[key]
+        kept, eclipsed = external.ranked(self._found, self._system_namespace)
+        self._table.update({package.path: package for package in kept.values()})
         self._tell_eclipsed(eclipsed)
         sources = {path: package.source for path, package in self._table.items() if path not in self._own}
         self._evaluator.use(self._base.with_packages(sources))
@@ -86,8 +73,3 @@ class ExternalPackages:
         for key in sorted(eclipsed.keys() - self._eclipsed):
             logger.warning("package %s/%s is left out: %s/%s has the same path or name", *key, *eclipsed[key])
         self._eclipsed = frozenset(eclipsed)
-
-
-def _key(body: Mapping[str, Any]) -> Key:
-    metadata = body.get("metadata") or {}
-    return str(metadata.get("namespace") or "default"), str(metadata.get("name"))

@@ -83,15 +83,17 @@ def duration(written: str, *, where: str) -> timedelta:
         raise wrong(f"{where}: {error}") from error
 
 
-def labels(value: Mapping[str, Any] | None, *, where: str) -> dict[str, str]:
-    """Labels to match, as strings: numbers and bools become the text that a label would hold.
+def labels(args: Mapping[str, Any], name: str, *, where: str = "") -> dict[str, str]:
+    """Labels to match, as strings: numbers and bools become the text that a label would hold. None may be given.
 
     Raises ``Terminal`` for what no label can be, so that nothing else can get into a selector.
     """
     found = {}
-    for key, item in (value or {}).items():
-        prefix, _, name = key.rpartition("/")
-        if not _LABEL.fullmatch(name) or (prefix and not _PREFIX.fullmatch(prefix)):
+    value = optional_struct(args, name, where=where) or {}
+    where = _place(where, name)
+    for key, item in value.items():
+        prefix, _, last = key.rpartition("/")
+        if not _LABEL.fullmatch(last) or (prefix and not _PREFIX.fullmatch(prefix)):
             raise wrong(f'{where}: "{errors.bounded(key, 80)}" cannot be the name of a label')
         found[key] = _label(item, f"{where}.{key}")
     return found

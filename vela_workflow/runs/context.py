@@ -202,7 +202,7 @@ class RunContext:
         self.memos = {key: value for key, value in data.items() if key not in _RESERVED}
         self.memos.update(state.memos)
         shown = await self._variables(data.get(constants.CONTEXT_VARS, ""), evaluator)
-        hidden = stored.values(secret.get(_HIDDEN_VARS, "")) or {}
+        hidden = stored.values(secret.get(_HIDDEN_VARS, ""))
         self.variables = Variables({**shown, **hidden}, hidden)
 
     async def _variables(self, text: str, evaluator: Evaluator) -> JSON:

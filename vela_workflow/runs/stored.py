@@ -45,9 +45,10 @@ def state(text: str) -> tuple[State, bool]:
     if not isinstance(found, dict):
         return lost(), False
     engine, entries, before = recall.usable(found.get("engine")), found.get("journal", {}), found.get("lost")
-    known = recall.tells_restarts(found.get("engine")) and isinstance(entries, dict)
+    counted = recall.tells_restarts(found.get("engine"))
+    known = counted and isinstance(entries, dict)
     known = known and (before is None or recall.tells_restarts({"restarts": before}))
-    if not recall.tells_restarts(found.get("engine")):
+    if not counted:
         engine["restarts"] = _new_restarts()
     read = State(engine, journal(entries), _object(found.get("waiting")))
     read.memos = {key: value for key, value in _object(found.get("memos")).items() if isinstance(value, str)}
@@ -77,10 +78,9 @@ def journal(found: Any) -> dict[str, JSON]:
     return {key: _entry(entry) for key, entry in _object(found).items()}
 
 
-def values(text: str) -> JSON | None:
-    """The object in a JSON text, ``None`` when there is something else."""
-    found = parsed(text)
-    return found if isinstance(found, dict) else None
+def values(text: str) -> JSON:
+    """The object in a JSON text, an empty one when there is something else."""
+    return _object(parsed(text))
 
 
 def parsed(text: str) -> Any:

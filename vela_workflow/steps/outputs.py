@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from vela_workflow import errors
-from vela_workflow.cue import scanner
+from vela_workflow.cue import messages, scanner
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.program import Data, Output
 from vela_workflow.cue.survey import Key, Site
@@ -89,8 +89,7 @@ async def sift(
         try:
             await evaluator.evaluate(template, data, (output,))
         except errors.Invalid as error:
-            # The brace, and what stands behind it, is not the author's.
-            wrong[output.name] = error.problems[0].message.replace("found '}'", "found its end")
+            wrong[output.name] = messages.of_expression(error.problems[0].message)
         else:
             found.append(output)
     return tuple(found), wrong

@@ -289,7 +289,7 @@ async def test_a_request_is_shown_without_what_may_be_secret() -> None:
 
 def test_labels_are_text() -> None:
     given = {"a": 1, "b": True, "example.com/c": "x", "d": ""}
-    assert arguments.labels(given, where="f") == {"a": "1", "b": "true", "example.com/c": "x", "d": ""}
+    assert arguments.labels({"f": given}, "f") == {"a": "1", "b": "true", "example.com/c": "x", "d": ""}
 
 
 @pytest.mark.parametrize(
@@ -307,4 +307,4 @@ def test_labels_are_text() -> None:
 )
 def test_what_no_label_can_be_gets_into_no_selector(given: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.Terminal, match=re.escape(message)):
-        arguments.labels(given, where="f")
+        arguments.labels({"f": given}, "f")

@@ -25,6 +25,16 @@ PROTOCOLS: Final = ("http", "https")
 TIMEOUT: Final = "60s"
 
 
+Key = tuple[str, str]
+"""Namespace and name of a ``Package`` object."""
+
+
+def key_of(body: Mapping[str, Any]) -> Key:
+    """The key of an object."""
+    metadata = body.get("metadata") or {}
+    return str(metadata.get("namespace") or "default"), str(metadata.get("name"))
+
+
 def from_object(body: Mapping[str, Any], taken: Mapping[str, Package]) -> Package:
     """The package of a ``Package`` object.
 
@@ -45,7 +55,31 @@ def from_object(body: Mapping[str, Any], taken: Mapping[str, Package]) -> Packag
     operations: Mapping[str, Operation] = {}
     if isinstance(provider, dict):
         operations = _Service(_poster(name, provider), _declared(path, name, source))
+    try:
+        Library.build({path: source})
+    except scanner.ScanError as error:
+        raise errors.Invalid([errors.Problem(str(error), path="spec.templates")]) from error
     return Package(path, name, source, operations)
+
+
+def ranked(found: Mapping[Key, Package], system_namespace: str) -> tuple[dict[Key, Package], dict[Key, Key]]:
+    """The packages that can be used, and those left out, each with the one whose path or name it has.
+
+    Those of ``system_namespace`` come before others, else their order is that of namespaces and names.
+    """
+    kept: dict[Key, Package] = {}
+    left_out: dict[Key, Key] = {}
+    by_path: dict[str, Key] = {}
+    by_name: dict[str, Key] = {}
+    for key in sorted(found, key=lambda key: (key[0] != system_namespace, key)):
+        package = found[key]
+        winner = by_path.get(package.path) or by_name.get(package.provider)
+        if winner is not None:
+            left_out[key] = winner
+            continue
+        by_path[package.path] = by_name[package.provider] = key
+        kept[key] = package
+    return kept, left_out
 
 
 def _declared(path: str, name: str, source: str) -> tuple[str, ...]:

@@ -30,7 +30,6 @@ async def listing(call: Call) -> Outcome:
     namespace = arguments.optional_text(chosen, "namespace", where="filter")
     resource = arguments.struct(call.args, "resource")
     kind = await target.kind(call, resource, where="resource", namespace=namespace)
-    wanted_labels = arguments.optional_struct(chosen, "matchingLabels", where="filter")
-    labels = arguments.labels(wanted_labels, where="filter.matchingLabels")
+    labels = arguments.labels(chosen, "matchingLabels", where="filter")
     values = await kind.client.list(kind.api_version, kind.kind, kind.namespace, labels=labels or None)
     return Outcome({"values": values}, interest=(kind.interest(values),), sensitive=kind.is_secret)

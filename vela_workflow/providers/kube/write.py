@@ -131,8 +131,7 @@ async def delete(call: Call) -> Outcome:
 
 
 async def _delete_all(call: Call, wanted: JSON, chosen: JSON) -> Outcome:
-    wanted_labels = arguments.optional_struct(chosen, "matchingLabels", where="filter")
-    labels = arguments.labels(wanted_labels, where="filter.matchingLabels")
+    labels = arguments.labels(chosen, "matchingLabels", where="filter")
     if not labels:
         raise arguments.wrong(
             "filter.matchingLabels is empty, which would delete every object of the kind; name at least one label"
