@@ -12,7 +12,7 @@ from tests import web
 from tests.cluster import operator_fixture as fixture
 from tests.faults import scenario
 from tests.faults.counter import Counter
-from tests.faults.proxy import Fate, Proxy, Write
+from tests.faults.proxy import Fate, Proxy, Rule, Write
 from tests.faults.test_kills import WRITES
 from tools.rest import Api
 
@@ -33,6 +33,18 @@ def touch(admin: Api, write: Write) -> None:
     path = write.path.removesuffix("/status")
     note = {"metadata": {"annotations": {"example.com/touched": write.path}}}
     admin.request("PATCH", path, note, content="application/merge-patch+json")
+
+
+def losing_status(name: str, world: Counter, fate: Fate, lost: threading.Event) -> Rule:
+    """Let the first status that is written after the run's request meet its fate; ``lost`` tells that it has."""
+
+    def rule(write: Write) -> Fate:
+        if write.path.endswith(f"/{name}/status") and world.deliveries(f"/{name}") and not lost.is_set():
+            lost.set()
+            return fate
+        return Fate.PASS
+
+    return rule
 
 
 def carry_out(runs: fixture.Runs, counter: Counter) -> scenario.Scenario:
@@ -167,14 +179,7 @@ def test_a_foreign_object_with_the_name_of_the_context_is_left_alone(runs: fixtu
 @pytest.mark.parametrize("fate", [Fate.BEFORE, Fate.AFTER], ids=["before-it-arrives", "on-the-way-back"])
 def test_a_status_that_is_lost_is_no_restart(runs: fixture.Runs, proxy: Proxy, counter: Counter, fate: Fate) -> None:
     name, lost = fixture.unique("late"), threading.Event()
-
-    def rule(write: Write) -> Fate:
-        if write.path.endswith(f"/{name}/status") and counter.deliveries(f"/{name}") and not lost.is_set():
-            lost.set()
-            return fate
-        return Fate.PASS
-
-    proxy.follow(rule)
+    proxy.follow(losing_status(name, counter, fate, lost))
     wait: JSON = {"type": "await", "properties": {"name": f"{name}-gate"}}
     post: JSON = {"type": "post", "properties": {"url": f"{counter.url}/{name}"}}
     last: JSON = {"type": "await", "properties": {"name": f"{name}-last"}}
@@ -228,14 +233,7 @@ class Slow(Counter):
 def test_what_is_under_way_goes_on_when_it_cannot_be_shown(runs: fixture.Runs, proxy: Proxy, fate: Fate) -> None:
     with Slow() as slow:
         name, lost = fixture.unique("slow"), threading.Event()
-
-        def rule(write: Write) -> Fate:
-            if write.path.endswith(f"/{name}/status") and slow.deliveries(f"/{name}") and not lost.is_set():
-                lost.set()
-                return fate
-            return Fate.PASS
-
-        proxy.follow(rule)
+        proxy.follow(losing_status(name, slow, fate, lost))
         post: JSON = {"name": "post", "type": "post", "properties": {"url": f"{slow.url}/{name}"}}
         run = runs.start([post, {"name": "end", "type": "echo"}], name=name)
         assert lost.wait(fixture.PATIENCE)
