@@ -24,6 +24,9 @@ JSON = dict[str, Any]
 LIMIT = 0.1
 """Seconds that one callback may hold the loop: the limit that asyncio's debug mode has by itself."""
 
+TRIALS = 4
+"""What holds the loop in all of so many trials does so by itself."""
+
 SET_UP = """
 import os
 import time
@@ -109,10 +112,13 @@ def large(kilobytes: int) -> JSON:
 
 
 def test_nothing_holds_the_loop(settings: JSON, installed: None, admin: Api, kubectl: Kubectl, tmp_path: Path) -> None:
-    """A command that gets no core holds who starts it, and no clock tells that apart: it will not do so twice."""
-    held = held_by_work(settings, admin, kubectl, tmp_path / "first")
-    if held:
-        assert [*held, *held_by_work(settings, admin, kubectl, tmp_path / "again")] == held
+    """A command that gets no core holds who starts it, and no clock tells that apart: it will not do so every time."""
+    held: list[list[str]] = []
+    for number in range(TRIALS):
+        held.append(held_by_work(settings, admin, kubectl, tmp_path / str(number)))
+        if not held[-1]:
+            return
+    pytest.fail(f"something holds the loop each time: {held}")
 
 
 def held_by_work(settings: JSON, admin: Api, kubectl: Kubectl, home: Path) -> list[str]:
