@@ -354,6 +354,18 @@ WARNED = [
         id="unknown-properties",
     ),
     pytest.param(
+        workflow_run(
+            "[{name: a, type: echo, outputs: [{name: o, valueFrom: result}]},"
+            " {name: b, type: typed, properties: {imgae: x}, inputs: [{from: o, parameterKey: image},"
+            " {from: o, parameterKey: 'env[3].nmae'}, {from: o, parameterKey: data.any}]}]"
+        ),
+        [
+            f"{AT}[1].properties.imgae: unknown property: the step type does not know it; did you mean image?",
+            f"{AT}[1].inputs[1].parameterKey: unknown property: the step type does not know it; did you mean name?",
+        ],
+        id="unknown-properties-beside-inputs",
+    ),
+    pytest.param(
         workflow_run("[{name: a, type: bare, properties: {b: 2}}]"),
         [f"{AT}[0].properties.b: unknown property"],
         id="no-property-is-known-where-there-is-none",

@@ -13,7 +13,7 @@ import asyncio
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -45,7 +45,7 @@ class ParameterChecker:
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
-        self._answers: OrderedDict[tuple[str, bytes], Review] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str, bytes], Review] = OrderedDict()
         self._commands = asyncio.Semaphore(COMMANDS)
 
     async def check(self, found: Template, properties: JSON, context: Mapping[str, Any]) -> Review:
@@ -53,21 +53,42 @@ class ParameterChecker:
 
         Raises ``WorkflowError`` when the question could not be answered.
         """
+
+        async def answer(data: Data, schema: str) -> Review:
+            told = await self._review(found, data)
+            paths = {problem.path for problem in told.problems}
+            unknown = await self._unknown(found, data, schema)
+            return told + Review(warnings=tuple(name for name in unknown if name.path not in paths))
+
+        return await self._kept("all", found, properties, context, answer)
+
+    async def check_names(self, found: Template, properties: JSON, context: Mapping[str, Any]) -> Review:
+        """Unknown names only: for properties of which not all values are known yet."""
+
+        async def answer(data: Data, schema: str) -> Review:
+            return Review(warnings=await self._unknown(found, data, schema))
+
+        return await self._kept("names", found, properties, context, answer)
+
+    async def _kept(
+        self,
+        question: str,
+        found: Template,
+        properties: JSON,
+        context: Mapping[str, Any],
+        answer: Callable[[Data, str], Awaitable[Review]],
+    ) -> Review:
+        """The answer that is kept, or a new one."""
         if not found.parameter_spans:
             return Review()
         schema = "".join(found.text[start:end] for start, end in found.parameter_spans)
         data = Data(properties, context if "context" in schema else {})
-        key = (found.key, orjson.dumps([data.parameter, data.context], option=orjson.OPT_SORT_KEYS))
-        answer = self._answers.get(key)
-        if answer is None:
-            answer = await self._review(found, data)
-            told = {problem.path for problem in answer.problems}
-            unknown = await self._unknown(found, data, schema)
-            answer += Review(warnings=tuple(name for name in unknown if name.path not in told))
-            self._answers[key] = answer
+        key = (question, found.key, orjson.dumps([data.parameter, data.context], option=orjson.OPT_SORT_KEYS))
+        if key not in self._answers:
+            self._answers[key] = await answer(data, schema)
             if len(self._answers) > ANSWERS:
                 self._answers.popitem(last=False)
-        return answer
+        return self._answers[key]
 
     async def _review(self, found: Template, data: Data) -> Review:
         if await self._fits(found, data):

@@ -20,8 +20,8 @@ from vela_workflow.clusters.client import ClusterClient
 from vela_workflow.cue.evaluator import Evaluator
 from vela_workflow.cue.program import Data
 from vela_workflow.cue.template import Template
+from vela_workflow.engine import inputs, scope
 from vela_workflow.engine import plan as plans
-from vela_workflow.engine import scope
 from vela_workflow.engine import steps as model
 from vela_workflow.operator import admission_rules as rules
 from vela_workflow.operator.admission_parameters import ParameterChecker
@@ -236,7 +236,7 @@ class Reviewer:
         templates: Mapping[str, Template],
         places: Mapping[int, str],
     ) -> Review:
-        """What of the properties does not fit; steps that take values from others are not known well enough."""
+        """What of the properties does not fit."""
         checks = [
             self._bounded(
                 asked,
@@ -245,7 +245,7 @@ class Reviewer:
                 f"{places[id(step.source)]}.properties",
             )
             for step in steps
-            if step.type in templates and not any(item.key is not None for item in step.inputs)
+            if step.type in templates
         ]
         told = Review()
         for review in await asyncio.gather(*checks):
@@ -264,8 +264,23 @@ class Reviewer:
         )
         group = (plan.by_path[step.parent].name, STEP_ID) if step.parent else None
         context = scope.step_context(identity, {}, step, STEP_ID, group)
+        if any(item.key is not None for item in step.inputs):
+            return await self._names(step, found, context, place)
         told = await self._parameters.check(found, step.properties, context)
         return Review(_below(place, told.problems), _below(place, told.warnings))
+
+    async def _names(self, step: model.StepPlan, found: Template, context: Mapping[str, Any], place: str) -> Review:
+        """The names that a step type does not know, where nothing more can be said: inputs bring values in later."""
+        told = await self._parameters.check_names(found, step.properties, context)
+        warnings = [*_below(place, told.warnings)]
+        for index, item in enumerate(step.inputs):
+            if item.key is None:
+                continue
+            path = tuple(0 if isinstance(part, int) else part for part in item.key)
+            told = await self._parameters.check_names(found, inputs.inject({}, [(path, None)]), context)
+            where = f"{place}.inputs[{index}].parameterKey"
+            warnings += [errors.Problem(problem.message, where) for problem in told.warnings]
+        return Review(warnings=tuple(warnings))
 
     async def _bounded(
         self, asked: _Asked, question: Coroutine[Any, Any, Review], otherwise: str, place: str
