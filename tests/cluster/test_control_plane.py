@@ -184,7 +184,10 @@ def test_everything_listens_on_the_loopback_address_only(control_plane: ControlP
     listening = set()
     for pid in children(control_plane.pid):
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            inode = str(descriptor.readlink()).removeprefix("socket:[").rstrip("]")
+            try:
+                inode = str(descriptor.readlink()).removeprefix("socket:[").rstrip("]")
+            except FileNotFoundError:  # closed meanwhile
+                continue
             if inode in sockets:
                 listening.add(sockets[inode])
     assert listening == {"0100007F"}
