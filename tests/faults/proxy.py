@@ -28,6 +28,9 @@ JSON = dict[str, Any]
 TURNS_TO_CLOSE = 10
 """Turns of the event loop within which connections that were aborted are closed."""
 
+NOTHING = "\0"
+"""Is part of no path."""
+
 FORWARDED = ("Accept", "Authorization", "Content-Type", "User-Agent")
 
 
@@ -103,10 +106,10 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._watches: set[asyncio.Task[Any]] = set()
         self._flow = asyncio.Event()
-        self._held = ""
+        self._held = self._held_reads = NOTHING
         self._to_refuse: tuple[str, Refusal] | None = None
         self.writes: list[Write] = []
-        self.refused = 0
+        self.refused = self.held = 0
         self.url = ""
 
     def __enter__(self) -> Proxy:
@@ -153,7 +156,7 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(cut(), self._loop).result()
 
     def hold_watches(self, part: str) -> None:
-        """Let no event through, of watches with ``part`` in their path, until ``release_watches``."""
+        """Let no event through, of watches with ``part`` in their path, until ``release``."""
 
         async def hold() -> None:
             self._held = part
@@ -161,8 +164,17 @@ class Proxy:
 
         asyncio.run_coroutine_threadsafe(hold(), self._loop).result()
 
-    def release_watches(self) -> None:
-        """Let all events through, those that were held back first."""
+    def hold_reads(self, part: str) -> None:
+        """Let no read with ``part`` in its path through until ``release``; ``held`` counts those that wait."""
+
+        async def hold() -> None:
+            self._held_reads, self.held = part, 0
+            self._flow.clear()
+
+        asyncio.run_coroutine_threadsafe(hold(), self._loop).result()
+
+    def release(self) -> None:
+        """Let all through, of events those that were held back first."""
         self._loop.call_soon_threadsafe(self._flow.set)
 
     def refuse(self, part: str, refusal: Refusal) -> None:
@@ -225,6 +237,9 @@ class Proxy:
             return await self._watch(request)
         body = await request.read()
         write = self._count(request)
+        if request.method == "GET" and self._held_reads in request.path:
+            self.held += 1
+            await self._flow.wait()
         # Rules and witnesses may take their time: they kill processes and change objects.
         fate = await asyncio.to_thread(self._rule, write) if write else Fate.PASS
         if isinstance(fate, Refusal):

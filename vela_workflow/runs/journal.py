@@ -18,7 +18,7 @@ from vela_workflow import errors
 from vela_workflow.providers.contract import Outcome
 from vela_workflow.runs.context import GONE, RunContext
 from vela_workflow.runs.stored import INTENT
-from vela_workflow.steps.journal import Entry
+from vela_workflow.steps.journal import Entry, Superseded
 
 JSON = dict[str, Any]
 
@@ -92,10 +92,12 @@ class RunJournal:
         self._context.journal[key] = {"done": False, INTENT: intent}
         try:
             await self._persist()
-        except BaseException:
+        except BaseException as error:
             # Nothing has happened yet; what could not be written, or was without an answer, must not look begun.
-            self._intents.know(intent, None)
             self._context.journal.pop(key, None)
+            if not isinstance(error, Superseded) and not self._context.taken_over:
+                # It was not written over the intent of another process, which is perhaps at it.
+                self._intents.know(intent, None)
             raise
 
     async def record(self, key: str, outcome: Outcome) -> None:

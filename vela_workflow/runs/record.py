@@ -115,12 +115,16 @@ class RunRecord:
         context = self.context
         changed = conclusion.state_changed or context.variables.revision != self._revision
         changed = changed or context.memos != self._memos or bool(context.notes)
+        # An operation may set more while this is written.
+        revision, memos = context.variables.revision, dict(context.memos)
         status = dict(conclusion.status)
         await self._settle()
         context.engine = self._based(conclusion.state)
         context.waiting = _waiting(self.memory)
         self._doubtful.add(summary.digest(status))
-        if context.exists or conclusion.state_needed or context.variables.values or context.memos or context.journal:
+        needed = conclusion.state_needed or context.variables.values or context.memos or context.journal
+        # One that the status names, and that is not known here, is found out about by writing it.
+        if context.exists or needed or status.get("contextBackend"):
             if changed or not context.exists:
                 try:
                     await self.keep()
@@ -128,7 +132,7 @@ class RunRecord:
                     raise Unrecorded(str(error), after=error.after) from error
                 context.notes = ()
             status["contextBackend"] = self.backend
-        self._revision, self._memos = context.variables.revision, dict(context.memos)
+        self._revision, self._memos = revision, memos
         await self.write(status)
         self._doubtful.clear()
 
@@ -184,6 +188,12 @@ class RunRecord:
         if guarded:
             body["metadata"] = {"resourceVersion": self.body["metadata"]["resourceVersion"]}
         self.body = await self._client.patch(*self._key, body, subresource="status")
+
+    async def check_current(self) -> None:
+        """Raise ``Superseded`` when the run is not any more as it is known here."""
+        theirs = await self._client.get(*self._key)
+        if theirs["metadata"]["resourceVersion"] != self.body["metadata"]["resourceVersion"]:
+            raise Superseded(f"run {self.name} was changed by others while its restart was begun")
 
     async def drop_annotation(self, name: str) -> None:
         """Remove an annotation of the run."""

@@ -30,6 +30,8 @@ async def carry_out(record: RunRecord, plan: Plan, reporter: Reporter, clock: Ca
     if found is None:
         found = _recognised(record, plan)
     if found is not None:
+        # The context was read after the run: what another process has done in between looks like a wish, too.
+        await record.check_current()
         await _apply(record, found)
     if asked:
         await record.drop_annotation(constants.ANNOTATION_RESTART)
