@@ -71,7 +71,7 @@ test: lint tools ## Lint and all tests, on a real API server and with the real c
 	$(STEP) "Tests of units and templates"
 	$(BIN)/python -m pytest -n 2 tests/unit tests/cue $(PYTEST_ARGS)
 	$(STEP) "Tests on a real API server"
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults tests/e2e tests/chart tests/cluster $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/faults tests/e2e tests/chart tests/cluster $(PYTEST_ARGS)
 
 demo: venv tools ## Show the system at work on a local cluster.
 	$(STEP) "Demo"

@@ -182,7 +182,7 @@ def data_root() -> Path:
 def _schedulable(api: Api) -> bool | None:
     """``True`` when the Node is ready and no taint keeps Pods away from it."""
     node: dict[str, Any] = api.get("v1", "Node", NODE) or {}
-    conditions = {one["type"]: one["status"] for one in node.get("status", {}).get("conditions", [])}
+    conditions = {one["type"]: one["status"] for one in node.get("status", {}).get("conditions") or ()}
     tainted = node.get("spec", {}).get("taints")
     return True if conditions.get("Ready") == "True" and not tainted else None
 

@@ -51,7 +51,7 @@ def install(admin: Api) -> None:
 
 def _established(admin: Api, name: str) -> bool:
     found = admin.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name) or {}
-    conditions = found.get("status", {}).get("conditions", [])
+    conditions = (found.get("status") or {}).get("conditions") or []  # null at first
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 

@@ -57,7 +57,7 @@ def test_a_job_completes(admin: Api, namespace: str, wait_for: WaitFor) -> None:
 
     def conditions() -> list[str]:
         found = admin.get("batch/v1", "Job", "once", namespace) or {}
-        return [one["type"] for one in found["status"].get("conditions", []) if one["status"] == "True"]
+        return [one["type"] for one in found["status"].get("conditions") or () if one["status"] == "True"]
 
     wait_for(lambda: "Complete" in conditions(), what="the Job's condition Complete")
 
@@ -84,7 +84,7 @@ def test_a_job_fails_with_its_pod(admin: Api, namespace: str, wait_for: WaitFor)
 
     def failed() -> bool:
         status = (admin.get("batch/v1", "Job", "bad", namespace) or {})["status"]
-        return any(one["type"] == "Failed" and one["status"] == "True" for one in status.get("conditions", []))
+        return any(one["type"] == "Failed" and one["status"] == "True" for one in (status.get("conditions") or ()))
 
     wait_for(failed, what="the Job's condition Failed")
 

@@ -126,8 +126,8 @@ def _render(text: str) -> tuple[Definition, Origin]:
         raise literals.NotPlainError(f"{head.name} must be a struct with type, description and so on", head.start)
     kind = _check_head(head, words)
     annotations = {annotation: words[word] for word, annotation in _TEXTS.items() if words.get(word)}
-    annotations |= _prefixed(words.get("annotations", {}))
-    labels = _prefixed(words.get("labels", {}))
+    annotations |= _prefixed(words.get("annotations") or {})
+    labels = _prefixed(words.get("labels") or {})
     metadata: dict[str, Any] = {"name": head.name}
     if annotations:
         metadata["annotations"] = annotations
