@@ -151,5 +151,5 @@ def carry_out_much(runs: fixture.Runs) -> None:
         run.until_step("wait", "running", "Wait")
     runs.config_map("gate", {"ready": "yes"})
     for run in (*waiting, *busy):
-        run.ended("succeeded", timeout=120)
+        run.ended("succeeded", timeout=60)
     failing.ended("failed")

@@ -183,7 +183,7 @@ def test_a_dead_cluster_holds_up_only_what_needs_it(
         assert told.out.startswith(f"{name}: ")
 
         far.start()
-        waiting.ended("succeeded", timeout=120)
+        waiting.ended("succeeded", timeout=60)
         assert found_in(far.api, name)
 
 
@@ -221,7 +221,7 @@ def test_one_step_per_cluster_reaches_those_that_live(
     assert found_in(admin, name)
     assert f"cluster {half.dead}" in fixture.step(run.status, half.dead)["message"]
     half.server.start()
-    run.ended("succeeded", timeout=120)
+    run.ended("succeeded", timeout=60)
 
 
 def test_one_step_for_many_clusters_reaches_those_that_live(
@@ -235,7 +235,7 @@ def test_one_step_for_many_clusters_reaches_those_that_live(
     assert found_in(second_cluster.api, name)
     assert found_in(admin, name)
     half.server.start()
-    run.ended("succeeded", timeout=120)
+    run.ended("succeeded", timeout=60)
     assert found_in(half.server.api, name)
 
 

@@ -2,8 +2,8 @@
 
 The operator under test talks plain HTTP to it; what is forwarded is real, answers are real. A *rule* is asked before
 each write in one namespace is forwarded, and tells what happens to it: nothing special, refused, lost before it
-arrives, lost on the way back, or preceded by somebody else's change (which makes the server's own conflict). Watches can be cut, and
-held back so that the operator sees an old world.
+arrives, lost on the way back, or preceded by somebody else's change (which makes the server's own conflict). Watches
+can be cut, and held back so that the operator sees an old world; reads can be held back, too.
 """
 
 from __future__ import annotations
@@ -175,7 +175,12 @@ class Proxy:
 
     def release(self) -> None:
         """Let all through, of events those that were held back first."""
-        self._loop.call_soon_threadsafe(self._flow.set)
+
+        async def release() -> None:
+            self._held = self._held_reads = NOTHING
+            self._flow.set()
+
+        asyncio.run_coroutine_threadsafe(release(), self._loop).result()
 
     def refuse(self, part: str, refusal: Refusal) -> None:
         """Answer all reads with ``part`` in their path so, until ``admit``; watches that are open are broken.

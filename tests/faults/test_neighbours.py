@@ -26,7 +26,7 @@ GOOD = 50
 SLOWER = 4
 """How many times as long the good runs may take beside the others as alone; the others share the machine too."""
 
-LEAST = 20.0
+LEAST = 12.0
 """Seconds that the good runs may take on any machine."""
 
 HUNG = 40
@@ -116,12 +116,12 @@ def test_a_cluster_that_hangs_holds_up_only_what_needs_it(
     hung = [runs.start([step]) for _ in range(HUNG)]
     all_end(start_good(runs), soon)
     for run in hung[:3]:
-        entry = run.until_step("far", "running", "Wait", timeout=120)
+        entry = run.until_step("far", "running", "Wait", timeout=60)
         assert f"cluster {hanging_cluster}" in entry["message"]
     for run in hung:
         run.patch_status({"terminated": True})
     for run in hung:
-        run.ended("terminated", timeout=120)
+        run.ended("terminated", timeout=60)
 
 
 def test_templates_without_an_end_are_ended_and_hold_up_nobody(runs: fixture.Runs, soon: float) -> None:
@@ -132,7 +132,7 @@ def test_templates_without_an_end_are_ended_and_hold_up_nobody(runs: fixture.Run
     bad = [runs.start([{"name": "a", "type": kind, "outputs": output}]) for kind in kinds.values()]
     all_end(start_good(runs), soon)
     for run in bad:
-        status = run.ended("failed", timeout=150)
+        status = run.ended("failed", timeout=90)
         assert fixture.brief(status) == {"a": "failed/Rendering"}
         assert re.search(r"longer than|more than|more memory|exceeds limit", fixture.step(status, "a")["message"])
 

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.faults.counter import Counter
 from tests.faults.fragile import Fragile
 from tools.processes import free_port
 from tools.waiting import wait_for
+
+JSON = dict[str, Any]
 
 WAITING, BUSY = 25, 25
 """How many runs wait for something, and how many are in the middle of their work, when the server goes away."""
@@ -64,6 +67,11 @@ def readiness(port: int) -> tuple[int, str]:
         return 0, ""
 
 
+def all_wait(statuses: dict[str, JSON], names: list[str]) -> bool:
+    """Whether the runs of these names are at their wait."""
+    return all(scenario.is_at_its_wait(statuses[name]) for name in names)
+
+
 OUTAGES: dict[str, Callable[[Fragile], None]] = {
     "the API server is killed and comes back": Fragile.restart,
     "etcd stands still": lambda fragile: fragile.halt(HALT),
@@ -77,10 +85,7 @@ def test_many_runs_outlive_an_outage(
     names = [fixture.unique("waiting") for _ in range(WAITING)] + [fixture.unique("busy") for _ in range(BUSY)]
     for name in names[:WAITING]:
         fragile.create(name, scenario.steps(name, counter))
-    wait_for(
-        lambda: all(scenario.is_at_its_wait(fragile.statuses()[name]) for name in names[:WAITING]),
-        what="runs that wait",
-    )
+    wait_for(lambda: all_wait(fragile.statuses(), names[:WAITING]), what="runs that wait")
     for name in names[WAITING:]:
         fragile.create(name, scenario.steps(name, counter))
     wait_for(
@@ -94,7 +99,7 @@ def test_many_runs_outlive_an_outage(
         fragile.api.apply(gate, fragile.namespace)
     wait_for(
         lambda: all(status.get("finished") for name, status in fragile.statuses().items() if name in names),
-        timeout=150,
+        timeout=60,
         what="the end of all runs",
     )
     ended = fragile.statuses()

@@ -116,7 +116,7 @@ def test_a_status_that_is_refused_hurts_its_own_run_only(
         for one in others:
             one.open_gate()
         for one in others:
-            one.run.ended("succeeded")
+            one.run.ended("succeeded", timeout=5)
         wait_for(lambda: f"'{name}') failed" in operator.output(), what="a word in the log")
         context = runs.get("ConfigMap", constants.CONTEXT_NAME.format(run=name))
         assert context is not None
